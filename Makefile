@@ -1,0 +1,48 @@
+# meshsec: `make help` lists the targets.
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+GO      ?= go
+ARCH    ?= $(shell $(GO) env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/meshsec-$(ARCH))
+FUZZTIME ?= 30s
+
+.PHONY: help build plugin install demo check test bench setup clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
+
+build: ## the static binary bin/meshsec (ARCH=arm64 or arm: bin/meshsec-ARCH)
+	@CGO_ENABLED=0 GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=7) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meshsec
+
+plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
+	@rm -rf build/plugin
+	mkdir -p build/plugin/rootfs/{data,etc,tmp,host/etc,host/run,host/proc/sys/net,run/docker/plugins}
+	cp config.json build/plugin/config.json
+	cp $(BIN) build/plugin/rootfs/meshsec
+
+install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and bin/meshsec into /usr/local/bin (JOIN=token: as a further host)
+	@scripts/install
+
+setup: ## the Debian packages that demo and test need, where they are missing
+	@scripts/setup
+
+demo: setup plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up)
+	@$(GO) build -o bin/demo ./internal/demo
+	bin/demo
+
+check: ## format, vet, lint and unit tests; no Docker, under two minutes
+	@scripts/check
+
+test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
+	@FUZZTIME=$(FUZZTIME) scripts/test
+
+bench: setup plugin ## the benchmarks of docs/benchmarks.md
+	@scripts/bench
+
+clean: ## remove what was built
+	@rm -rf bin build
