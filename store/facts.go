@@ -1,0 +1,105 @@
+package store
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+)
+
+// Version is the version of every fact's JSON value. A value with a higher one is not read (Snapshot.Bad says so).
+const Version = 1
+
+// Host is the fact hosts/<host-id>: a Docker engine with its plugin. Written by that host only.
+type Host struct {
+	V               int          `json:"v"`
+	ID              string       `json:"id"`   // 16 lower-case hex digits
+	Name            string       `json:"name"` // the host's name, for people
+	OS              string       `json:"os,omitempty"`
+	Arch            string       `json:"arch,omitempty"`
+	Version         string       `json:"version,omitempty"`           // of meshsec
+	DataPlane       string       `json:"data_plane,omitempty"`        // "kernel" or "userspace"
+	DataPlaneReason string       `json:"data_plane_reason,omitempty"` // why it was chosen
+	Cert            []byte       `json:"cert,omitempty"`              // identity certificate, DER
+	HandshakeKey    []byte       `json:"handshake_key,omitempty"`     // X25519 public key, 32 bytes
+	Addrs           []netip.Addr `json:"addrs,omitempty"`             // underlay addresses, best first
+	Port            uint16       `json:"port,omitempty"`              // UDP, of handshake and ESP
+	Encap           string       `json:"encap,omitempty"`             // "udp" or "esp"
+	Router          netip.Addr   `json:"router,omitzero"`             // router address
+	UnderlayMTU     int          `json:"underlay_mtu,omitempty"`      // bytes
+	Since           time.Time    `json:"since,omitzero"`
+	Sig             []byte       `json:"sig,omitempty"`
+	// Extra are the fields that this version does not know; they are written back as they were read.
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Network is the fact networks/<name>: a flat pool of addresses that spans all hosts.
+type Network struct {
+	V    int          `json:"v"`
+	Name string       `json:"name"`
+	Pool netip.Prefix `json:"pool"`
+	// Dynamic are the ranges that blocks are cut from; the rest of the pool is claimed address by address.
+	Dynamic  []netip.Prefix             `json:"dynamic,omitempty"`
+	Gateway  netip.Addr                 `json:"gateway,omitzero"` // the same on every host
+	BlockLen int                        `json:"block_len"`        // prefix length of a block, bits
+	Aux      map[string]netip.Addr      `json:"aux,omitempty"`
+	Options  map[string]string          `json:"options,omitempty"`
+	Since    time.Time                  `json:"since,omitzero"`
+	Sig      []byte                     `json:"sig,omitempty"`
+	Extra    map[string]json.RawMessage `json:"-"`
+}
+
+// Claim is the value of blocks/…, static/… and routers/…: which host owns the thing that the key names.
+type Claim struct {
+	V     int                        `json:"v"`
+	Host  string                     `json:"host"`
+	Since time.Time                  `json:"since,omitzero"`
+	Sig   []byte                     `json:"sig,omitempty"`
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Endpoint is the fact endpoints/<host-id>/<network>/<address>: one container's attachment. Written by that host only.
+type Endpoint struct {
+	V           int                        `json:"v"`
+	ID          string                     `json:"id"` // Docker's endpoint ID
+	Host        string                     `json:"host"`
+	Network     string                     `json:"network"` // name in the environment
+	Addr        netip.Addr                 `json:"addr"`
+	MAC         string                     `json:"mac"`
+	Name        string                     `json:"name,omitempty"` // of the container
+	ContainerID string                     `json:"container_id,omitempty"`
+	Aliases     []string                   `json:"aliases,omitempty"`
+	Labels      map[string]string          `json:"labels,omitempty"`
+	Since       time.Time                  `json:"since,omitzero"`
+	Sig         []byte                     `json:"sig,omitempty"`
+	Extra       map[string]json.RawMessage `json:"-"`
+}
+
+// BlockKey names a block: a slice of a network's pool.
+type BlockKey struct {
+	Network string
+	Prefix  netip.Prefix
+}
+
+// AddrKey names an address of a network.
+type AddrKey struct {
+	Network string
+	Addr    netip.Addr
+}
+
+// EndpointKey names an endpoint fact.
+type EndpointKey struct {
+	Host    string
+	Network string
+	Addr    netip.Addr
+}
+
+// Key is the name of the endpoint's fact.
+func (e Endpoint) Key() EndpointKey {
+	return EndpointKey{Host: e.Host, Network: e.Network, Addr: e.Addr}
+}
+
+// authority is the value of the key ca.
+type authority struct {
+	V    int    `json:"v"`
+	Cert []byte `json:"cert"` // DER
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"maps"
+	"net/netip"
+	"time"
+)
+
+// Local is everything that this host holds: what the Checkpoint keeps on disk. A Local got from Checkpoint.Local is
+// immutable. Inside Checkpoint.Update it is a copy whose maps may be changed; slices and maps inside the maps' values are
+// shared with earlier copies, so replace them, never write into them.
+type Local struct {
+	Identity  Identity
+	Networks  map[string]LocalNetwork  // by Docker's network ID (64 hex digits)
+	Pools     map[string]LocalPool     // by PoolID
+	Leases    map[AddrKey]Lease        // every address that this host has handed out to Docker
+	Blocks    map[BlockKey]Claim       // claims of this host
+	Statics   map[AddrKey]Claim        // claims of this host
+	Endpoints map[string]LocalEndpoint // by Docker's endpoint ID
+}
+
+// Identity is who this host is. The zero value: not known yet (HostID is empty).
+type Identity struct {
+	Environment string
+	HostID      string // 16 lower-case hex digits
+	HostName    string
+	Private     Secret     // X25519 private key of the handshake, 32 bytes
+	Cert        []byte     // identity certificate, PEM
+	Key         Secret     // its private key, PEM (PKCS #8)
+	CA          []byte     // the environment's certificate authority, PEM
+	CAKey       Secret     // the authority's private key, PEM; empty where it is not held
+	Router      netip.Addr // router address; zero until claimed
+	Endpoints   []string   // of etcd, from the token; empty on a founder
+	Since       time.Time
+}
+
+// LocalNetwork is a Docker network on this host.
+type LocalNetwork struct {
+	DockerID string            `json:"docker_id"`
+	Network  string            `json:"network"` // name in the environment
+	PoolID   string            `json:"pool_id"`
+	Pool     netip.Prefix      `json:"pool"`
+	Gateway  netip.Addr        `json:"gateway,omitzero"`
+	Internal bool              `json:"internal,omitempty"`
+	MTU      int               `json:"mtu,omitempty"` // bytes; 0: computed
+	Options  map[string]string `json:"options,omitempty"`
+	Since    time.Time         `json:"since,omitzero"`
+}
+
+// LocalPool is a pool that Docker has asked this host's IPAM driver for.
+type LocalPool struct {
+	ID        string       `json:"id"`
+	Network   string       `json:"network"` // name in the environment
+	Pool      netip.Prefix `json:"pool"`
+	SubPool   netip.Prefix `json:"sub_pool,omitzero"`
+	Confirmed bool         `json:"confirmed,omitempty"` // a CreateNetwork has named it
+	Since     time.Time    `json:"since,omitzero"`
+}
+
+// LeaseKind says what an address was handed out for.
+type LeaseKind string
+
+// The kinds of leases.
+const (
+	LeaseGateway  LeaseKind = "gateway"
+	LeaseAux      LeaseKind = "aux"
+	LeaseEndpoint LeaseKind = "endpoint"
+)
+
+// Lease is an address handed out to Docker, or resting after Docker gave it back.
+type Lease struct {
+	Kind   LeaseKind `json:"kind"`
+	PoolID string    `json:"pool_id"`
+	Static bool      `json:"static,omitempty"` // outside the dynamic range
+	Name   string    `json:"name,omitempty"`   // of the container, where Docker told it
+	Since  time.Time `json:"since,omitzero"`
+	Freed  time.Time `json:"freed,omitzero"` // set: resting
+}
+
+// LocalEndpoint is an endpoint on this host: its fact, and what only this host needs to know.
+type LocalEndpoint struct {
+	Endpoint
+	DockerNetwork string // Docker's network ID
+	SandboxKey    string
+	Joined        bool
+	Link          string // the container's end
+	MTU           int    // bytes
+}
+
+// clone copies the struct and its maps, not the maps' values.
+func (l *Local) clone() *Local {
+	c := *l
+	c.Networks = cloneMap(l.Networks)
+	c.Pools = cloneMap(l.Pools)
+	c.Leases = cloneMap(l.Leases)
+	c.Blocks = cloneMap(l.Blocks)
+	c.Statics = cloneMap(l.Statics)
+	c.Endpoints = cloneMap(l.Endpoints)
+	return &c
+}
+
+func cloneMap[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
+}
