@@ -1,0 +1,60 @@
+package handshake
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// maxHostID is the longest host ID in bytes; its length goes over the wire in one byte, and two of them must leave an
+// init within two datagrams.
+const maxHostID = 128
+
+// Identity is what this host is to its peers.
+type Identity struct {
+	// HostID is 1 to 128 bytes, unique in the environment.
+	HostID string
+	// Environment must be the same on both hosts; it is bound into every handshake.
+	Environment string
+	// Private is this host's X25519 private key.
+	Private Secret
+	// PPK is mixed into every handshake when set, and must then be the same on both hosts (a post-quantum pre-shared
+	// key in the sense of RFC 8784). Nil: 32 zero bytes.
+	PPK *Secret
+}
+
+// Validate says what is wrong with the identity.
+func (id Identity) Validate() error {
+	var errs []error
+	if n := len(id.HostID); n < 1 || n > maxHostID {
+		errs = append(errs, fmt.Errorf("host ID has %d bytes, allowed are 1 to %d", n, maxHostID))
+	}
+	if id.Environment == "" {
+		errs = append(errs, errors.New("environment is empty"))
+	}
+	if id.Private.Bytes == [32]byte{} {
+		errs = append(errs, errors.New("private key is missing"))
+	}
+	return errors.Join(errs...)
+}
+
+// Peer is another host as the facts describe it.
+type Peer struct {
+	HostID string
+	// Public is the peer's X25519 public key; zero while it is unknown, then no handshake is begun.
+	Public [32]byte
+	// Remote is where handshakes to the peer are sent; invalid while it is unknown.
+	Remote netip.AddrPort
+}
+
+// Options are what may differ between hosts of one environment. The zero value is good for use.
+type Options struct {
+	// Ciphers in order of preference; empty: AES-256-GCM, then ChaCha20-Poly1305. A host without AES instructions
+	// puts ChaCha20-Poly1305 first, which then wins on both sides.
+	Ciphers []ipsec.Cipher
+	// Start is the wall-clock time at which now is zero. It is only shown (SA.Created, PeerStatus), never compared.
+	Start time.Time
+}

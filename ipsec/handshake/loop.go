@@ -1,0 +1,199 @@
+package handshake
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// Queue lengths of a Loop. What does not fit is dropped: a lost message or event is repeated by the protocol.
+const (
+	messageQueue = 512
+	eventQueue   = 1024
+)
+
+// Loop runs a Machine: it owns the clock and carries out the outputs. All methods may be called concurrently, also
+// from within the callbacks; only Run carries out outputs, so they stay in order.
+type Loop struct {
+	send         func(netip.AddrPort, []byte) error
+	install      func() error
+	probe        func(peer string)
+	needSnapshot func()
+	log          *logrus.Entry
+	start        time.Time
+
+	mu      sync.Mutex // guards m, peers and dropped; never held while a callback runs
+	m       *Machine
+	peers   []Peer
+	dropped map[string]uint64
+
+	newPeers chan struct{}
+	messages chan message
+	events   chan ipsec.Event
+}
+
+type message struct {
+	from netip.AddrPort
+	msg  []byte
+}
+
+// NewLoop returns a Loop that sends with send and calls install after every change of SAs. install is synchronous: the
+// data plane carries SAs() when it returns nil; it may call SAs and Status. The Machine belongs to the Loop from now on;
+// its time zero is now.
+func NewLoop(m *Machine, send func(netip.AddrPort, []byte) error, install func() error, log *logrus.Entry) *Loop {
+	return &Loop{
+		send: send, install: install, log: log, m: m,
+		probe:        func(string) {},
+		needSnapshot: func() {},
+		start:        time.Now(),
+		dropped:      make(map[string]uint64),
+		newPeers:     make(chan struct{}, 1),
+		messages:     make(chan message, messageQueue),
+		events:       make(chan ipsec.Event, eventQueue),
+	}
+}
+
+// OnProbe sets what sends one echo request through the tunnel to a peer (a host ID). Call it before Run; f must not block.
+func (l *Loop) OnProbe(f func(peer string)) { l.probe = f }
+
+// OnNeedSnapshot sets what is called when an unknown host began a handshake. Call it before Run; f must not block.
+func (l *Loop) OnNeedSnapshot(f func()) { l.needSnapshot = f }
+
+// Deliver hands over a datagram without its non-ESP marker. It copies msg, never blocks, and drops it when the queue is full.
+func (l *Loop) Deliver(msg []byte, from netip.AddrPort) {
+	if len(msg) > maxDatagram {
+		l.drop("giant")
+		return
+	}
+	select {
+	case l.messages <- message{from, append([]byte(nil), msg...)}:
+	default:
+		l.drop("queue-full")
+	}
+}
+
+// Event hands over what the data plane has seen. It never blocks; an event is dropped when the queue is full.
+func (l *Loop) Event(e ipsec.Event) {
+	select {
+	case l.events <- e:
+	default:
+		l.drop("event-queue-full")
+	}
+}
+
+// SetPeers replaces the peers; the newest call wins. It does not wait.
+func (l *Loop) SetPeers(peers []Peer) {
+	l.mu.Lock()
+	l.peers = append([]Peer(nil), peers...)
+	l.mu.Unlock()
+	select {
+	case l.newPeers <- struct{}{}:
+	default:
+	}
+}
+
+// SAs returns what the data plane must carry, by host ID. The caller owns the result.
+func (l *Loop) SAs() map[string]ipsec.SASet {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.m.SAs()
+}
+
+// Status returns the peers, sorted by host ID.
+func (l *Loop) Status() []PeerStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.m.Status(l.now())
+}
+
+// Drops counts the datagrams and events that were dropped, by reason.
+func (l *Loop) Drops() map[string]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	drops := l.m.Drops()
+	for reason, n := range l.dropped {
+		drops[reason] += n
+	}
+	return drops
+}
+
+func (l *Loop) drop(reason string) {
+	l.mu.Lock()
+	l.dropped[reason]++
+	l.mu.Unlock()
+}
+
+func (l *Loop) now() time.Duration { return time.Since(l.start) }
+
+// Run carries the machine until ctx is done, then returns nil. Call it once.
+func (l *Loop) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var step func(now time.Duration) []Output
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.newPeers:
+			step = func(now time.Duration) []Output { return l.m.SetPeers(now, l.peers) }
+		case e := <-l.events:
+			step = func(now time.Duration) []Output { return l.m.Event(now, e) }
+		case m := <-l.messages:
+			step = func(now time.Duration) []Output { return l.m.Receive(now, m.from, m.msg) }
+		case <-timer.C:
+			step = func(time.Duration) []Output { return nil }
+		}
+		l.step(step)
+		timer.Reset(l.tick())
+	}
+}
+
+// step runs one method of the machine and carries out what it asks for.
+func (l *Loop) step(f func(now time.Duration) []Output) {
+	l.mu.Lock()
+	outputs := f(l.now())
+	l.mu.Unlock()
+	l.carryOut(outputs)
+}
+
+// tick lets the machine do what is due and returns how long nothing will be.
+func (l *Loop) tick() time.Duration {
+	l.mu.Lock()
+	outputs, next := l.m.Tick(l.now())
+	l.mu.Unlock()
+	l.carryOut(outputs)
+	return max(0, next-l.now())
+}
+
+func (l *Loop) carryOut(outputs []Output) {
+	installed := true
+	for _, o := range outputs {
+		switch o := o.(type) {
+		case SAsChanged:
+			err := l.install()
+			installed = err == nil
+			if err != nil {
+				l.log.WithError(err).WithField("peer", o.Peer).Error("security associations not installed")
+			}
+		case Send:
+			// An answer must not promise an SA that the data plane lacks. The other side will try again.
+			if !installed {
+				continue
+			}
+			if err := l.send(o.To, o.Msg); err != nil {
+				l.log.WithError(err).WithField("addr", o.To).Debug("handshake message not sent")
+			}
+		case Probe:
+			if installed {
+				l.probe(o.Peer)
+			}
+		case NeedSnapshot:
+			l.needSnapshot()
+		}
+	}
+}
