@@ -19,21 +19,6 @@ type Local struct {
 	Endpoints map[string]LocalEndpoint // by Docker's endpoint ID
 }
 
-// Identity is who this host is. The zero value: not known yet (HostID is empty).
-type Identity struct {
-	Environment string
-	HostID      string // 16 lower-case hex digits
-	HostName    string
-	Private     Secret     // X25519 private key of the handshake, 32 bytes
-	Cert        []byte     // identity certificate, PEM
-	Key         Secret     // its private key, PEM (PKCS #8)
-	CA          []byte     // the environment's certificate authority, PEM
-	CAKey       Secret     // the authority's private key, PEM; empty where it is not held
-	Router      netip.Addr // router address; zero until claimed
-	Endpoints   []string   // of etcd, from the token; empty on a founder
-	Since       time.Time
-}
-
 // LocalNetwork is a Docker network on this host.
 type LocalNetwork struct {
 	DockerID string            `json:"docker_id"`
