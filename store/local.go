@@ -38,6 +38,7 @@ type LocalPool struct {
 	Network   string       `json:"network"` // name in the environment
 	Pool      netip.Prefix `json:"pool"`
 	SubPool   netip.Prefix `json:"sub_pool,omitzero"`
+	Fact      Network      `json:"fact"`                // the network: as proposed, and as it is once Confirmed
 	Confirmed bool         `json:"confirmed,omitempty"` // a CreateNetwork has named it
 	Since     time.Time    `json:"since,omitzero"`
 }
