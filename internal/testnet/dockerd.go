@@ -1,0 +1,132 @@
+package testnet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// DockerHost is the value of DOCKER_HOST by which a client on the machine reaches the host's dockerd.
+func (h *Host) DockerHost() string { return "unix://" + h.socket() }
+
+func (h *Host) socket() string { return filepath.Join(h.space.dir, "docker.sock") }
+
+// StartDockerd starts the host's dockerd, with further flags, and returns when it answers.
+func (h *Host) StartDockerd(ctx context.Context, flags ...string) error {
+	config := filepath.Join(h.space.dir, "daemon.json")
+	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
+		return err
+	}
+	// A pid file of a killed daemon may name a living process by now, and would refuse the start.
+	if _, err := h.Run(ctx, "rm", "-f", "/run/docker.pid"); err != nil {
+		return err
+	}
+	args := append([]string{
+		"--config-file", config, // not the machine's
+		"--data-root", h.Data("docker"), "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
+		"-H", h.DockerHost(), "-H", "unix:///run/docker.sock",
+		"--storage-driver", "overlay2", "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--cgroup-parent", "/" + filepath.Base(h.cluster.dir) + "/" + h.Name + "/containers",
+		"--bip", "192.168.1.1/24",
+	}, flags...)
+	p, err := h.Start("dockerd", []string{"DOCKER_RAMDISK=1"}, "dockerd", args...)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.dockerd = p
+	h.mu.Unlock()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", h.socket())
+		},
+	}}
+	return Until(ctx, 90*time.Second, func() error {
+		select {
+		case <-p.Done():
+			return Final(fmt.Errorf("%s: dockerd ended: %s", h.Name, tail(p.Output(), 5)))
+		default:
+		}
+		reply, err := client.Get("http://docker/_ping")
+		if err != nil {
+			return err
+		}
+		defer reply.Body.Close()
+		if reply.StatusCode != http.StatusOK {
+			return errors.New(reply.Status)
+		}
+		return nil
+	})
+}
+
+// StopDockerd sends sig (SIGTERM or SIGKILL) to the dockerd and waits for its end.
+func (h *Host) StopDockerd(ctx context.Context, sig unix.Signal) error {
+	h.mu.Lock()
+	p := h.dockerd
+	h.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	return p.Stop(ctx, sig)
+}
+
+// DockerdLog is all that the host's dockerds and managed plugins have logged.
+func (h *Host) DockerdLog() string {
+	text, err := os.ReadFile(filepath.Join(h.space.dir, "dockerd.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Docker runs the docker client against the host.
+func (h *Host) Docker(ctx context.Context, args ...string) (string, error) {
+	return h.docker(ctx, nil, args...)
+}
+
+func (h *Host) docker(ctx context.Context, stdin []byte, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, dockerClient(), args...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+h.DockerHost(), "DOCKER_CONFIG="+h.cluster.dir, "DOCKER_CONTEXT=")
+	if stdin != nil {
+		cmd.Stdin = bytes.NewReader(stdin)
+	}
+	return output(cmd, h.Name, append([]string{"docker"}, args...))
+}
+
+// dockerClient prefers the client that came with the dockerd: a much newer one may refuse its API.
+func dockerClient() string {
+	if dockerd, err := exec.LookPath("dockerd"); err == nil {
+		client := filepath.Join(strings.Replace(filepath.Dir(dockerd), "sbin", "bin", 1), "docker")
+		if _, err := os.Stat(client); err == nil {
+			return client
+		}
+	}
+	return "docker"
+}
+
+// Inspect decodes `docker inspect` of one object (a container, or with kind "network" a network) into v.
+func (h *Host) Inspect(ctx context.Context, kind, name string, v any) error {
+	text, err := h.Docker(ctx, "inspect", "--type", kind, "--format", "{{json .}}", name)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), v)
+}
+
+// tail is the last n lines of text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,171 @@
+// Package leak watches the whole underlay of test hosts and reports every frame that should not be there: a canary, a container's
+// address, or anything but the protocols that hosts need between them.
+package leak
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rules say what may cross the underlay. Everything else is a leak.
+type Rules struct {
+	Hosts      netip.Prefix   // underlay addresses
+	Outside    []netip.Prefix // with these, hosts may speak any protocol (containers' outside access, masqueraded)
+	Containers []netip.Prefix // addresses that must never be seen outside of ESP
+	UDP, TCP   []uint16       // ports between hosts
+}
+
+// Watch captures until Close. Its methods may be called concurrently.
+type Watch struct {
+	// Canary is 16 random bytes that payloads carry.
+	Canary [16]byte
+
+	rules Rules
+	fd    int // packet socket
+	wake  int // eventfd that ends the loop
+	enter func(func() error) error
+	done  chan struct{}
+
+	mu     sync.Mutex
+	leaks  []Leak
+	flows  map[string]*Flow
+	recent [][]byte // the last ESP frames
+	marker uint64   // last synchronising frame seen
+	synced *sync.Cond
+	lost   uint32 // frames the kernel had no room for
+	err    error  // why the loop ended, if not by Close
+}
+
+// Leak is a frame that should not have crossed.
+type Leak struct {
+	At    time.Time
+	Why   string
+	Frame []byte // as captured, at most the first 256 bytes
+}
+
+const (
+	socketBuffer = 128 << 20 // a second of frames, at any speed seen here
+	recentFrames = 64
+	etherTest    = 0x88b5 // IEEE 802: local experimental, used to synchronise
+)
+
+// Start captures on every link of the namespace that enter runs its argument in.
+func Start(enter func(func() error) error, rules Rules) (*Watch, error) {
+	w := &Watch{rules: rules, enter: enter, flows: make(map[string]*Flow), done: make(chan struct{})}
+	w.synced = sync.NewCond(&w.mu)
+	_, _ = rand.Read(w.Canary[:]) // never fails
+	var err error
+	if w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	err = enter(func() (err error) {
+		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(bigEndian(unix.ETH_P_ALL)))
+		return err
+	})
+	if err != nil {
+		unix.Close(w.wake)
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	if err := unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer); err != nil {
+		unix.Close(w.fd)
+		unix.Close(w.wake)
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	go w.run()
+	return w, nil
+}
+
+// run reads frames until woken by Close.
+func (w *Watch) run() {
+	defer close(w.done)
+	buf := make([]byte, 1<<17)
+	poll := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.wake), Events: unix.POLLIN}}
+	for {
+		n, from, err := unix.Recvfrom(w.fd, buf, 0)
+		if err == nil {
+			// Each frame is seen when it enters by a port, and once more on each way out.
+			if ll, ok := from.(*unix.SockaddrLinklayer); ok && ll.Pkttype != unix.PACKET_OUTGOING {
+				w.frame(buf[:n])
+			}
+			continue
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENETDOWN) {
+			w.fail(err)
+			return
+		}
+		if _, err := unix.Poll(poll, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			w.fail(err)
+			return
+		}
+		if poll[1].Revents != 0 {
+			return
+		}
+	}
+}
+
+func (w *Watch) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = fmt.Errorf("capture ended: %w", err)
+	w.synced.Broadcast()
+}
+
+// Sync returns when every frame sent before it has been looked at.
+func (w *Watch) Sync(ctx context.Context) error {
+	var nonce [8]byte
+	_, _ = rand.Read(nonce[:])
+	want := binary.BigEndian.Uint64(nonce[:])
+	if err := w.enter(func() error { return sendLoopback(nonce[:]) }); err != nil {
+		return fmt.Errorf("capture: synchronise: %w", err)
+	}
+	stop := context.AfterFunc(ctx, w.synced.Broadcast)
+	defer stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.marker != want {
+		if err := errors.Join(ctx.Err(), w.err); err != nil {
+			return fmt.Errorf("capture: synchronise: %w", err)
+		}
+		w.synced.Wait()
+	}
+	if stats, err := unix.GetsockoptTpacketStats(w.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		w.lost += stats.Drops
+	}
+	if w.lost > 0 {
+		return fmt.Errorf("capture: %d frames lost, so nothing is proved", w.lost)
+	}
+	return nil
+}
+
+// Close ends the capture.
+func (w *Watch) Close() error {
+	_, err := unix.Write(w.wake, binary.NativeEndian.AppendUint64(nil, 1))
+	if err == nil {
+		<-w.done
+	}
+	return errors.Join(err, unix.Close(w.fd), unix.Close(w.wake))
+}
+
+// sendLoopback sends a synchronising frame to this namespace's own loopback link, whose queue the capture reads like all others.
+func sendLoopback(payload []byte) error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const loopback = 1 // lo is the first link of every namespace
+	return unix.Sendto(fd, payload, 0, &unix.SockaddrLinklayer{Protocol: bigEndian(etherTest), Ifindex: loopback})
+}
+
+// bigEndian is a 16-bit number in network order, as the packet socket's fields want it.
+func bigEndian(v uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
+}

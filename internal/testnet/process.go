@@ -1,0 +1,94 @@
+package testnet
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process runs inside a host until it ends by itself, is signalled, or the host is closed.
+type Process struct {
+	cmd  *exec.Cmd
+	log  string // file
+	done chan struct{}
+}
+
+// Start starts a long-running command on the host, with env added to its environment. Both its streams are appended to <log>.log
+// in the host's directory.
+func (h *Host) Start(log string, env []string, name string, args ...string) (*Process, error) {
+	p := &Process{
+		cmd:  h.space.command(context.Background(), name, args...),
+		log:  filepath.Join(h.Dir(), log+".log"),
+		done: make(chan struct{}),
+	}
+	file, err := os.OpenFile(p.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = file, file
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", h.Name, name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in its log
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Output is what the process, and earlier ones with the same log, have printed until now.
+func (p *Process) Output() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Signal sends sig to the process itself, not to the nsenter around it.
+func (p *Process) Signal(sig unix.Signal) error {
+	pid := p.cmd.Process.Pid
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return err
+	}
+	for _, child := range strings.Fields(string(list)) {
+		n, err := strconv.Atoi(child)
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(n, sig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop sends sig and waits for the end, which must come before ctx's.
+func (p *Process) Stop(ctx context.Context, sig unix.Signal) error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
+	if err := p.Signal(sig); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("process %d after %v: %w", p.cmd.Process.Pid, sig, ctx.Err())
+	}
+}

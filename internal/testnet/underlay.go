@@ -1,0 +1,68 @@
+package testnet
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+var (
+	underlayPrefix = netip.MustParsePrefix("172.30.0.0/24")
+	outsideAddr    = netip.MustParseAddr("172.30.0.254")
+	// Internet is an address behind the outside host, which containers reach by their default route only.
+	Internet = netip.MustParseAddr("203.0.113.1")
+)
+
+// Underlay is the network of the hosts' own addresses; the outside host's is the last.
+func Underlay() (hosts netip.Prefix, outside netip.Addr) { return underlayPrefix, outsideAddr }
+
+// Enter runs fn on a thread inside the underlay's network namespace, where every frame between hosts passes.
+func (c *Cluster) Enter(fn func() error) error { return c.underlay.do(fn) }
+
+// setupUnderlay makes the bridge. It learns nothing but ports: no addresses, no multicast snooping of its own.
+func (c *Cluster) setupUnderlay(ctx context.Context) error {
+	return c.batch(ctx, "link add br0 type bridge mcast_snooping 0", "link set br0 up")
+}
+
+// plug joins a space to the underlay: eth0 there, a bridge port of the space's name here.
+func (c *Cluster) plug(ctx context.Context, s *space, addr netip.Addr) error {
+	err := c.batch(ctx,
+		fmt.Sprintf("link add %s type veth peer name eth0 netns %d", s.name, s.pid()),
+		fmt.Sprintf("link set %s master br0 up", s.name))
+	if err != nil {
+		return err
+	}
+	// As a network card does it: what crosses the underlay has the size of a packet.
+	if _, err := s.run(ctx, "ethtool", "-K", "eth0", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"); err != nil {
+		return err
+	}
+	setup := fmt.Sprintf("ip addr add %s/%d dev eth0 && ip link set eth0 up", addr, underlayPrefix.Bits())
+	if addr == outsideAddr {
+		setup += fmt.Sprintf(" && ip addr add %s/32 dev lo && sysctl -qw net.ipv4.ip_forward=1", Internet)
+	} else {
+		setup += fmt.Sprintf(" && ip route add default via %s", outsideAddr)
+	}
+	_, err = s.run(ctx, "sh", "-c", setup)
+	return err
+}
+
+// SetPort sets a host's underlay port up or down: its cable.
+func (c *Cluster) SetPort(ctx context.Context, h *Host, up bool) error {
+	state := "down"
+	if up {
+		state = "up"
+	}
+	return c.batch(ctx, "link set "+h.Name+" "+state)
+}
+
+// batch runs lines of ip(8) in the underlay's network namespace. It does not enter the process namespace, so that `netns PID` means
+// what this program means.
+func (c *Cluster) batch(ctx context.Context, lines ...string) error {
+	cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(c.underlay.pid()), "-n", "ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+	_, err := output(cmd, "underlay", lines)
+	return err
+}

@@ -1,0 +1,24 @@
+package testnet
+
+import (
+	"net/netip"
+
+	"github.com/meshsec/meshsec/internal/testnet/leak"
+)
+
+// Pools are the containers' addresses in tests: those of networks made without --subnet, one that tests give, and the routers'.
+var Pools = []netip.Prefix{
+	netip.MustParsePrefix("10.42.0.0/15"), netip.MustParsePrefix("10.44.0.0/14"), netip.MustParsePrefix("10.48.0.0/12"),
+	netip.MustParsePrefix("10.77.0.0/16"), netip.MustParsePrefix("100.127.0.0/16"),
+}
+
+// Watch starts the leak harness on the cluster's underlay: ESP and handshake on UDP 4500 and etcd may cross, and nothing else.
+func (c *Cluster) Watch() (*leak.Watch, error) {
+	return leak.Start(c.Enter, leak.Rules{
+		Hosts:      underlayPrefix,
+		Outside:    []netip.Prefix{netip.PrefixFrom(outsideAddr, 32), netip.PrefixFrom(Internet, 32)},
+		Containers: Pools,
+		UDP:        []uint16{4500},
+		TCP:        []uint16{2379, 2380},
+	})
+}
