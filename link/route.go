@@ -1,0 +1,145 @@
+package link
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Route is a route into a tunnel.
+type Route struct {
+	Dst netip.Prefix
+	Dev string
+	Src netip.Addr // preferred source: the router address
+	MTU int        // 0: the device's
+}
+
+// SetRoutes makes these the routes of protocol RouteProtocol in the router's main table. Other routes are not touched,
+// not even to the same destination. What is added comes before what is deleted. It is an error, for these routes only,
+// if their device is missing or down.
+func (r *Router) SetRoutes(want []Route) error {
+	links, err := list(r.nl.LinkList)
+	if err != nil {
+		return fmt.Errorf("list router links: %w", err)
+	}
+	devs := map[string]int{}
+	for _, l := range links {
+		devs[l.Attrs().Name] = l.Attrs().Index
+	}
+	var errs []error
+	missing := map[string]int{}
+	rows := make(map[netip.Prefix]routeRow, len(want))
+	for _, w := range want {
+		switch dev, ok := devs[w.Dev]; {
+		case !w.Dst.Addr().Is4() || w.Src.IsValid() && !w.Src.Is4():
+			errs = append(errs, fmt.Errorf("route %s: not IPv4", w.Dst))
+		case !ok:
+			missing[w.Dev]++
+		default:
+			rows[w.Dst.Masked()] = routeRow{dev: uint32(dev), src: w.Src, mtu: uint32(w.MTU)}
+		}
+	}
+	for dev, n := range missing {
+		errs = append(errs, fmt.Errorf("routes to %s (%d): no such link", dev, n))
+	}
+	return errors.Join(append(errs, r.routes.set(rows))...)
+}
+
+// routeRow is what a destination of ours maps to; comparable.
+type routeRow struct {
+	dev uint32
+	src netip.Addr
+	mtu uint32
+}
+
+const (
+	// routeBatch is the number of messages in one send: 7 times as fast as one by one, and no faster with more.
+	routeBatch = 256
+	// routeErrors bounds how many failed routes an error names.
+	routeErrors = 5
+)
+
+// routeTable is the part of the main table that bears our protocol number.
+type routeTable struct {
+	ns netns.NsHandle
+	mu sync.Mutex
+}
+
+// set makes the kernel's list equal to want.
+func (t *routeTable) set(want map[netip.Prefix]routeRow) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, err := openSocket(t.ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("routes: %w", err)
+	}
+	defer func() { _ = s.close() }()
+	have, err := listRoutes(s)
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	var add, del []routeChange
+	for dst, row := range want {
+		if old, ok := have[dst]; !ok || old != row {
+			add = append(add, routeChange{dst, row, false})
+		}
+	}
+	for dst, row := range have {
+		if _, ok := want[dst]; !ok {
+			del = append(del, routeChange{dst, row, true})
+		}
+	}
+	order := func(a, b routeChange) int {
+		return cmp.Or(a.dst.Addr().Compare(b.dst.Addr()), cmp.Compare(a.dst.Bits(), b.dst.Bits()))
+	}
+	slices.SortFunc(add, order)
+	slices.SortFunc(del, order)
+	return t.apply(s, append(add, del...))
+}
+
+// routeChange is one message of a batch.
+type routeChange struct {
+	dst netip.Prefix
+	row routeRow
+	del bool
+}
+
+func (c routeChange) String() string {
+	if c.del {
+		return "delete route " + c.dst.String()
+	}
+	return "route " + c.dst.String()
+}
+
+func (t *routeTable) apply(s *socket, changes []routeChange) error {
+	var errs []error
+	failed := 0
+	for part := range slices.Chunk(changes, routeBatch) {
+		msgs := make([]message, len(part))
+		for i, c := range part {
+			msgs[i] = c.message()
+		}
+		err := s.batch(msgs, func(i int, err error) {
+			if part[i].del && errors.Is(err, unix.ESRCH) {
+				return // gone by itself
+			}
+			if failed++; failed <= routeErrors {
+				errs = append(errs, fmt.Errorf("%s: %w", part[i], err))
+			}
+		})
+		if err != nil {
+			// What of this part is done will be seen in the next list.
+			errs = append(errs, fmt.Errorf("%d routes from %s: %w", len(part), part[0].dst, err))
+		}
+	}
+	if failed > routeErrors {
+		errs = append(errs, fmt.Errorf("and %d more routes", failed-routeErrors))
+	}
+	return errors.Join(errs...)
+}

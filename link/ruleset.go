@@ -1,0 +1,117 @@
+package link
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// ruleset is our nftables table in one namespace. It is replaced as a whole, in one transaction, so that every packet
+// meets either the old or the new one.
+type ruleset struct {
+	ns netns.NsHandle
+	mu sync.Mutex
+	// written is what the table was last built from; seen is what the kernel listed right after that. As long as the
+	// kernel still lists the same bytes, nobody has touched it. Both are empty at first: an agent's first call writes.
+	written string
+	seen    [sha256.Size]byte
+}
+
+// set replaces the table unless it was built from the same text and is untouched. Needs the lock.
+func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) error, sets ...string) error {
+	if s.written == text {
+		now, err := s.fingerprint(sets)
+		if err == nil && now == s.seen {
+			return nil
+		}
+	}
+	s.written = ""
+	conn, err := nftables.New(nftables.WithNetNSFd(int(s.ns)))
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	table := &nftables.Table{Name: NftTable, Family: nftables.TableFamilyINet}
+	// Added first so that deleting it succeeds when there is none.
+	conn.AddTable(table)
+	conn.DelTable(table)
+	conn.AddTable(table)
+	if err := build(conn, table); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	// The kernel acknowledges each message, and drops acknowledgements that do not fit into the socket; the
+	// transaction is done all the same.
+	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		return fmt.Errorf("nftables table %s: %w", NftTable, err)
+	}
+	if s.seen, err = s.fingerprint(sets); err != nil {
+		return fmt.Errorf("nftables table %s: read back: %w", NftTable, err)
+	}
+	s.written = text
+	return nil
+}
+
+// fingerprint hashes what the kernel lists of our table: its flags, chains, rules, and the elements of the sets named.
+// Raw bytes, because the library can write rules that it can't read. An error if the table is not there.
+func (s *ruleset) fingerprint(sets []string) (sum [sha256.Size]byte, err error) {
+	sock, err := openSocket(s.ns, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return sum, err
+	}
+	defer func() { _ = sock.close() }()
+	name := append([]byte(NftTable), 0)
+	h := sha256.New()
+	found := false
+	// Tables, chains and rules all carry the table's name as attribute 1; chains of other tables are listed, too.
+	for _, kind := range []uint16{unix.NFT_MSG_GETTABLE, unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE} {
+		var body []byte
+		if kind == unix.NFT_MSG_GETRULE {
+			body = attr(nil, unix.NFTA_RULE_TABLE, name)
+		}
+		err := s.list(sock, kind, body, h, func(entry []byte) bool {
+			mine := false
+			attrs(entry, func(kind uint16, v []byte) {
+				mine = mine || kind == unix.NFTA_TABLE_NAME && bytes.Equal(v, name)
+			})
+			found = found || mine
+			return mine
+		})
+		if err != nil {
+			return sum, err
+		}
+	}
+	for _, set := range sets {
+		body := attr(nil, unix.NFTA_SET_ELEM_LIST_TABLE, name)
+		body = attr(body, unix.NFTA_SET_ELEM_LIST_SET, append([]byte(set), 0))
+		if err := s.list(sock, unix.NFT_MSG_GETSETELEM, body, h, func([]byte) bool { return true }); err != nil {
+			return sum, err
+		}
+	}
+	if !found {
+		return sum, unix.ENOENT
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// list adds to h the entries of an nftables list that match.
+func (s *ruleset) list(sock *socket, kind uint16, body []byte, h hash.Hash, match func([]byte) bool) error {
+	const header = 4 // struct nfgenmsg; its last half is the ruleset's generation, which changes with everything
+	req := message{
+		kind: unix.NFNL_SUBSYS_NFTABLES<<8 | kind,
+		body: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, body...),
+	}
+	var all bytes.Buffer
+	err := sock.dump(req, all.Reset, func(entry []byte) {
+		if len(entry) >= header && match(entry[header:]) {
+			all.Write(entry[header:])
+		}
+	})
+	h.Write(all.Bytes())
+	return err
+}
