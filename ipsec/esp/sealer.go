@@ -6,7 +6,7 @@ import (
 )
 
 // Sealer is the sending side of one SA. It owns the sequence numbers: there must never be two Sealers for one key.
-// Seal has one caller at a time; Sequence may be called at any time.
+// Seal has one caller at a time; Retire may be called at any time.
 type Sealer struct {
 	keyed
 	spi uint32
@@ -14,7 +14,7 @@ type Sealer struct {
 }
 
 // NewSealer makes the sending side of an SA whose first packet gets the sequence number after+1. A fresh key starts
-// after 0; a key that was in use in this process goes on after the last Sequence of its former Sealer.
+// after 0; a key that was in use in this process goes on after what its former Sealer's Retire returned.
 func NewSealer(spi uint32, t Transform, key *[KeySize]byte, after uint64) (*Sealer, error) {
 	k, err := newKeyed(spi, t, key)
 	if err != nil {
@@ -25,21 +25,24 @@ func NewSealer(spi uint32, t Transform, key *[KeySize]byte, after uint64) (*Seal
 	return s, nil
 }
 
-// Sequence is the last sequence number used.
-func (s *Sealer) Sequence() uint64 { return s.seq.Load() }
+// retired is a sequence number from which on nothing is sealed, with room for any number of tries.
+const retired = 1 << 62
+
+// Retire ends the Sealer: every later Seal, also of a caller that runs at the same time, gives ErrLimit. It returns the
+// last sequence number used, for a NewSealer with the same key; PacketLimit or more if it was retired before.
+func (s *Sealer) Retire() uint64 { return s.seq.Swap(retired) }
 
 // Seal appends the packet that carries inner, an IPv4 packet, to dst and returns the longer dst. It does not allocate if
 // dst has room for len(inner)+MaxOverhead bytes and inner for MaxTrailer bytes behind it: these are used as scratch
 // space and are restored before Seal returns, so that one large buffer can be sealed piece by piece without a copy.
 // dst and inner, with that room, must not overlap. The only error is ErrLimit.
 func (s *Sealer) Seal(dst, inner []byte) ([]byte, error) {
-	seq := s.seq.Load()
-	if seq >= PacketLimit {
+	// Used up before it is used, so that no number is ever taken twice.
+	seq := s.seq.Add(1)
+	if seq > PacketLimit {
+		s.seq.Store(retired)
 		return dst, ErrLimit
 	}
-	seq++
-	// Used up before it is used: should the cipher panic, the nonce is not taken again.
-	s.seq.Store(seq)
 
 	var head [HeaderSize]byte
 	binary.BigEndian.PutUint32(head[0:], s.spi)

@@ -1,0 +1,129 @@
+package tun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/link"
+)
+
+// Set implements ipsec.Dataplane: a new table for the packets, then the device and the routes as they are in the
+// kernel. A peer's unusable SA or prefix costs that item only. Peers with ENCAP esp are carried by the kernel data
+// plane alone.
+func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
+	p.set.Lock()
+	defer p.set.Unlock()
+	if p.closed {
+		return fmt.Errorf("tun plane: %w", net.ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	errs := p.publish(c)
+	if err := p.repairDevice(c.MTU); err != nil {
+		return errors.Join(append(errs, err)...) // without the device there can be no routes
+	}
+	if err := p.router.SetRoutes(tunnelRoutes(c)); err != nil {
+		errs = append(errs, fmt.Errorf("tunnel routes: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// publish makes the table of c the one that packets see.
+func (p *Plane) publish(c ipsec.Config) []error {
+	old := p.table.Load()
+	t := &table{config: c, routes: old.routes, spis: map[uint32]inboundOf{}}
+	var errs []error
+	if !sameRoutes(old.config.Peers, c.Peers) {
+		t.routes, errs = newRoutes(c.Peers)
+	}
+	stats := map[string]*peerStats{}
+	for _, e := range old.peers {
+		stats[e.name] = e.stats
+	}
+	used := map[fingerprint]bool{}
+	for i := range c.Peers {
+		e, err := p.newPeer(t, i, stats, used)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("peer %s: %w", c.Peers[i].Name, err))
+		}
+		t.peers = append(t.peers, e)
+	}
+	p.table.Store(t)
+	p.sas.retire(used, time.Now())
+	return errs
+}
+
+// newPeer makes the table's entry of one peer and enters its inbound SAs.
+func (p *Plane) newPeer(t *table, i int, stats map[string]*peerStats, used map[fingerprint]bool) (peer, error) {
+	c := &t.config.Peers[i]
+	e := peer{name: c.Name, remote: c.Remote, stats: stats[c.Name]}
+	if e.stats == nil {
+		e.stats = &peerStats{}
+	}
+	if c.Router.Is4() {
+		e.router = c.Router.As4()
+	}
+	if c.Encap == ipsec.EncapESP {
+		return e, errors.New("encapsulation esp needs the kernel data plane")
+	}
+	var errs []error
+	for j := range c.In {
+		sa := &c.In[j]
+		if _, ok := t.spis[uint32(sa.SPI)]; ok || sa.SPI <= reservedSPI {
+			errs = append(errs, fmt.Errorf("inbound SA %s: the SPI is reserved or belongs to another SA", sa.SPI))
+			continue
+		}
+		in, err := p.sas.inbound(sa, used)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		t.spis[uint32(sa.SPI)] = inboundOf{in, i}
+	}
+	if c.Out != nil && c.Remote.IsValid() {
+		var err error
+		if e.out, err = p.sas.outbound(c.Out, used); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return e, errors.Join(errs...)
+}
+
+// reservedSPI is the last of the SPIs that must not be used (RFC 4303, section 2.1).
+const reservedSPI = 255
+
+// repairDevice makes the device again if somebody has deleted it, and sets MTU and state.
+func (p *Plane) repairDevice(mtu int) error {
+	if old := p.device.Load(); !old.attached() {
+		d, err := openDevice(p.router, link.TunName)
+		if err != nil {
+			return err
+		}
+		p.device.Store(d)
+		_ = old.close()
+		select {
+		case p.replaced <- struct{}{}:
+		default:
+		}
+	}
+	if err := p.router.SetTunnel(link.TunName, mtu, gsoMaxSize); err != nil {
+		return fmt.Errorf("tunnel device %s: %w", link.TunName, err)
+	}
+	return nil
+}
+
+// tunnelRoutes are the routes into the TUN, sorted as the peers are.
+func tunnelRoutes(c ipsec.Config) []link.Route {
+	var routes []link.Route
+	for _, p := range c.Peers {
+		for _, prefix := range p.Prefixes {
+			routes = append(routes, link.Route{Dst: prefix, Dev: link.TunName, Src: c.Router, MTU: c.MTU})
+		}
+	}
+	return routes
+}

@@ -1,0 +1,93 @@
+package tun
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// nobody is the ordinal of no peer.
+const nobody = -1
+
+// table is what both directions know of the peers. Never changed once it is published; SAs and statistics in it are
+// shared with the tables before and after.
+type table struct {
+	config ipsec.Config
+	peers  []peer // in the order of config.Peers
+	routes *routes
+	spis   map[uint32]inboundOf
+}
+
+// peer is an entry of the table.
+type peer struct {
+	name   string
+	remote netip.AddrPort
+	router [4]byte // its router address; zero if there is none
+	out    *outbound
+	stats  *peerStats
+}
+
+// inboundOf is an SA with the ordinal of the peer whose packets come in on it.
+type inboundOf struct {
+	*inbound
+	peer int
+}
+
+// routes finds the peer of an inner address: longest prefix first. One map for each prefix length in use; nearly all
+// prefixes are single addresses. Immutable.
+type routes struct {
+	lengths []int // in use, longest first
+	byLen   [33]map[uint32]int32
+}
+
+// newRoutes also returns an error for each prefix that is not IPv4 or that an earlier peer has.
+func newRoutes(peers []ipsec.Peer) (*routes, []error) {
+	r := &routes{}
+	var errs []error
+	for i, p := range peers {
+		for _, prefix := range p.Prefixes {
+			if !prefix.IsValid() || !prefix.Addr().Is4() {
+				errs = append(errs, fmt.Errorf("peer %s: prefix %s is not IPv4", p.Name, prefix))
+				continue
+			}
+			n := prefix.Bits()
+			if r.byLen[n] == nil {
+				r.byLen[n] = map[uint32]int32{}
+				r.lengths = append(r.lengths, n)
+			}
+			a := prefix.Masked().Addr().As4()
+			key := binary.BigEndian.Uint32(a[:])
+			if j, ok := r.byLen[n][key]; ok && int(j) != i {
+				errs = append(errs, fmt.Errorf("peer %s: prefix %s belongs to peer %s", p.Name, prefix, peers[j].Name))
+				continue
+			}
+			r.byLen[n][key] = int32(i)
+		}
+	}
+	slices.Sort(r.lengths)
+	slices.Reverse(r.lengths)
+	return r, errs
+}
+
+// find gives the ordinal of the peer that addr is reached through, or nobody.
+func (r *routes) find(addr uint32) int {
+	for _, n := range r.lengths {
+		if i, ok := r.byLen[n][addr&mask(n)]; ok {
+			return int(i)
+		}
+	}
+	return nobody
+}
+
+func mask(length int) uint32 { return bits.Reverse32(uint32(1<<length - 1)) }
+
+// sameRoutes says that routes made of a hold for b as well.
+func sameRoutes(a, b []ipsec.Peer) bool {
+	return slices.EqualFunc(a, b, func(x, y ipsec.Peer) bool {
+		return x.Name == y.Name && slices.Equal(x.Prefixes, y.Prefixes)
+	})
+}

@@ -1,0 +1,128 @@
+// Package tun is the userspace data plane: packets go between the TUN device mesh0 in the router namespace and ESP on
+// the underlay's UDP socket. It runs on every kernel.
+//
+//	containers ── router ── mesh0 │ read: up to 64 KiB with its vnet header            transmit.go
+//	                              │   destination → peer, cut into segments, each sealed
+//	                              │   into one buffer ──────────────► one send         ─► underlay
+//	                              │
+//	                              │ one read, many datagrams, opened where they lie      receive.go
+//	                        mesh0 ◄─┤ inner source → must be the sender's             ◄─ underlay
+//	                              │   neighbours of a TCP flow: one write
+//
+// There is one goroutine for each direction: transmit runs in Plane.Run, receive in the socket's Run. What they need to
+// know is one immutable table behind an atomic pointer; Set builds the next one. The only locks on a packet's way are
+// those of an inbound SA's replay window. No packet allocates.
+package tun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/ipsec/underlay"
+	"github.com/meshsec/meshsec/link"
+)
+
+// Router is the router namespace, as far as this package needs it; *link.Router is one.
+type Router interface {
+	// Do runs fn on a thread inside the namespace.
+	Do(fn func() error) error
+	// SetTunnel sets a device up, with its MTU and the largest packet that the kernel hands to it.
+	SetTunnel(name string, mtu, gsoMax int) error
+	// SetRoutes makes these the routes into tunnels.
+	SetRoutes(want []link.Route) error
+}
+
+// Plane is the userspace ipsec.Dataplane. All methods may be called concurrently; Run only once at a time.
+type Plane struct {
+	router Router
+	socket *underlay.Socket
+	log    *logrus.Entry
+
+	device   atomic.Pointer[device]
+	replaced chan struct{} // a new device is there, capacity 1
+	table    atomic.Pointer[table]
+	drops    drops // of packets that belong to no peer
+	events   events
+	rx       receiver
+
+	set    sync.Mutex // serialises Set and Close
+	closed bool       // under set
+	done   chan struct{}
+	sas    sas // under set
+}
+
+var _ ipsec.Dataplane = (*Plane)(nil)
+
+// Open attaches to the TUN device in the router namespace, making it if it is not there, and takes over the socket's
+// ESP. The device outlives the process, so that the routes into it stay. Nothing is carried before the first Set.
+func Open(r Router, s *underlay.Socket, log *logrus.Entry) (*Plane, error) {
+	d, err := openDevice(r, link.TunName)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{router: r, socket: s, log: log, replaced: make(chan struct{}, 1), done: make(chan struct{})}
+	p.events.ch = make(chan ipsec.Event, 256)
+	p.sas.init()
+	p.table.Store(&table{routes: &routes{}})
+	p.device.Store(d)
+	p.rx.init(p)
+	s.HandleESP(p.rx.receive)
+	return p, nil
+}
+
+// Run carries packets from the TUN to the underlay until ctx ends or the plane is closed. The other direction runs in
+// the socket's Run.
+func (p *Plane) Run(ctx context.Context) error {
+	t := newTransmitter(p)
+	for {
+		d := p.device.Load()
+		stop := context.AfterFunc(ctx, d.interrupt)
+		err := t.run(d)
+		stop()
+		switch {
+		case ctx.Err() != nil:
+			d.resume() // for a later Run
+			return ctx.Err()
+		case errors.Is(err, os.ErrClosed) && p.device.Load() == d:
+			return fmt.Errorf("tun plane: %w", net.ErrClosed)
+		case p.device.Load() != d:
+			continue
+		}
+		// Somebody has deleted the device: the next Set makes a new one.
+		p.log.WithError(err).Warn("tunnel device lost, waiting for it to be made again")
+		select {
+		case <-p.replaced:
+		case <-p.done:
+			return fmt.Errorf("tun plane: %w", net.ErrClosed)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Events gives what the plane has seen. Never blocks the packet path; closed by Close.
+func (p *Plane) Events() <-chan ipsec.Event { return p.events.ch }
+
+// Close lets go of the device, which stays in the router with its routes, and of the socket's ESP.
+func (p *Plane) Close() error {
+	p.set.Lock()
+	defer p.set.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	close(p.done)
+	p.socket.HandleESP(nil)
+	p.table.Store(&table{routes: &routes{}})
+	p.sas.retireAll()
+	p.events.close()
+	return p.device.Load().close()
+}
