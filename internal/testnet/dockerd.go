@@ -82,13 +82,13 @@ func (h *Host) StopDockerd(ctx context.Context, sig unix.Signal) error {
 	return p.Stop(ctx, sig)
 }
 
-// DockerdLog is all that the host's dockerds and managed plugins have logged.
-func (h *Host) DockerdLog() string {
+// DockerdLog is the last n lines that the host's dockerds and managed plugins have logged.
+func (h *Host) DockerdLog(n int) string {
 	text, err := os.ReadFile(filepath.Join(h.space.dir, "dockerd.log"))
 	if err != nil {
 		return err.Error()
 	}
-	return string(text)
+	return tail(string(text), n)
 }
 
 // Docker runs the docker client against the host.

@@ -1,0 +1,89 @@
+package testnet
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Flow is pings that go on, one every 10 ms, until Stop, answered or not.
+type Flow struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	last atomic.Int64 // sequence number of the last answer
+	got  atomic.Int64 // answers
+}
+
+// StartFlow starts pinging, full of the canary, and returns when the first answer is there.
+func (c *Container) StartFlow(ctx context.Context, canary [16]byte, to netip.Addr) (*Flow, error) {
+	// In the container's network namespace, but not as its process: the flow goes on when dockerd dies.
+	sandbox, err := c.Host.Docker(ctx, "inspect", "--format", "{{.NetworkSettings.SandboxKey}}", c.Name)
+	if err != nil {
+		return nil, err
+	}
+	root, err := c.Host.Docker(ctx, "inspect", "--format", "{{.State.Pid}}", c.Name)
+	if err != nil {
+		return nil, err
+	}
+	f := &Flow{done: make(chan struct{})}
+	f.cmd = c.Host.Command(context.Background(), "nsenter", "--net="+sandbox, "/proc/"+root+"/root/probe",
+		"ping", "-canary", hex.EncodeToString(canary[:]), "-count", "0", "-interval", "10ms", to.String())
+	var complaint strings.Builder
+	f.cmd.Stderr = &complaint
+	out, err := f.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(f.done)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			var reply struct{ Seq int64 }
+			if json.Unmarshal(lines.Bytes(), &reply) == nil {
+				f.last.Store(reply.Seq)
+				f.got.Add(1)
+			}
+		}
+		_ = f.cmd.Wait() // it ends by a signal
+	}()
+	if err := f.Goes(ctx, 10*time.Second); err != nil {
+		f.Stop()
+		return nil, fmt.Errorf("%s to %s: %w: %s", c.Name, to, err, complaint.String())
+	}
+	return f, nil
+}
+
+// Goes returns when ten more answers have come, or with an error after limit.
+func (f *Flow) Goes(ctx context.Context, limit time.Duration) error {
+	from := f.got.Load()
+	return Until(ctx, limit, func() error {
+		select {
+		case <-f.done:
+			return Final(fmt.Errorf("the flow has ended"))
+		default:
+		}
+		if n := f.got.Load() - from; n < 10 {
+			return fmt.Errorf("%d answers", n)
+		}
+		return nil
+	})
+}
+
+// Stop ends the flow and says how many requests until the last answer stayed unanswered.
+func (f *Flow) Stop() (lost int) {
+	_ = unix.Kill(-f.cmd.Process.Pid, unix.SIGKILL)
+	<-f.done
+	return int(f.last.Load() - f.got.Load())
+}
