@@ -35,9 +35,9 @@ type call struct {
 	run func(ctx context.Context, body []byte) (any, error)
 }
 
-// handle registers a call with the sdk's handler.
-func (s *Server) handle(c call) {
-	s.mux.HandleFunc("/"+c.method, func(w http.ResponseWriter, r *http.Request) {
+// handler answers a call's requests.
+func (s *Server) handler(c call) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
 			s.server.Store(server) // the sdk keeps it to itself, and has no Shutdown
 		}
@@ -55,7 +55,7 @@ func (s *Server) handle(c call) {
 		}
 		// An error goes out with status 500: there dockerd reads Err for both protocols; with 200, IPAM errors have another key.
 		sdk.EncodeResponse(w, reply, err != nil)
-	})
+	}
 }
 
 // answer reads the request and runs the call, within the limit whatever the backend does.
@@ -107,14 +107,14 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(s.limit)) // not supported by test recorders only
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{}) // else it would cancel the request's context later
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, fmt.Errorf("request is larger than %d bytes", maxBody)
 	}
-	if err != nil {
+	if err != nil { // the deadline stays: net/http looks for the rest of the body before it replies
 		return nil, fmt.Errorf("read request: %w", err)
 	}
+	_ = control.SetReadDeadline(time.Time{}) // else it would cancel the request's context later
 	return body, nil
 }
 

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,7 +76,7 @@ func TestStaticCallsNeedNoBody(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	d := serve(t, New(socket(t), quiet(t.Output()), Options{Scope: "global", ConnectivityScope: "local"}))
+	d := serve(t, New(socket(t), quiet(io.Discard), Options{Scope: "global", ConnectivityScope: "local"}))
 	want := `{"Scope":"global","ConnectivityScope":"local","GwAllocChecker":false}`
 	if _, reply, _ := d.ask(t, "NetworkDriver.GetCapabilities", "null"); reply != want {
 		t.Errorf("got %s, want %s", reply, want)

@@ -21,43 +21,28 @@ type Network interface {
 	Leave(ctx context.Context, networkID, endpointID string) error
 }
 
-// networkCalls registers the methods of the network driver.
-func (s *Server) networkCalls() {
-	s.handle(call{method: "NetworkDriver.GetCapabilities", run: func(context.Context, []byte) (any, error) {
-		return networkCapabilities{CapabilitiesResponse: network.CapabilitiesResponse{
-			Scope: s.opts.Scope, ConnectivityScope: s.opts.ConnectivityScope}}, nil
-	}})
-	s.handle(call{method: "NetworkDriver.CreateNetwork", run: asked(s, createNetwork)})
-	s.handle(call{method: "NetworkDriver.DeleteNetwork", once: true, run: asked(s, deleteNetwork)})
-	s.handle(call{method: "NetworkDriver.CreateEndpoint", run: asked(s, createEndpoint)})
-	s.handle(call{method: "NetworkDriver.DeleteEndpoint", once: true, run: asked(s, deleteEndpoint)})
-	s.handle(call{method: "NetworkDriver.Join", run: asked(s, join)})
-	s.handle(call{method: "NetworkDriver.Leave", once: true, run: asked(s, leave)})
-
-	s.handle(call{method: "NetworkDriver.EndpointOperInfo", run: answered(s, func(req *network.InfoRequest) (any, error) {
-		// 20.10 fails a container's start for an error here, and nobody is shown a value.
-		return network.InfoResponse{Value: map[string]string{}}, checkIDs(req.NetworkID, req.EndpointID)
-	})})
-	// Join answers no gateway, so ports and outside access are docker_gwbridge's, and there is nothing to program.
-	s.handle(call{method: "NetworkDriver.ProgramExternalConnectivity", run: answered(s, func(req *network.ProgramExternalConnectivityRequest) (any, error) {
-		return nothing{}, checkIDs(req.NetworkID, req.EndpointID)
-	})})
-	s.handle(call{method: "NetworkDriver.RevokeExternalConnectivity", run: answered(s, func(req *network.RevokeExternalConnectivityRequest) (any, error) {
-		return nothing{}, checkIDs(req.NetworkID, req.EndpointID)
-	})})
-	s.handle(call{method: "NetworkDriver.GwAllocCheck", run: answered(s, func(req *gatewayCheckRequest) (any, error) {
-		if req.Options == nil {
-			return nil, errors.New("Options is missing in the request")
-		}
-		return gatewayCheckReply{}, nil
-	})})
-	// Docker's discovery is no source of membership (a peer that restarted is not announced again): the facts are.
-	s.handle(call{method: "NetworkDriver.DiscoverNew", run: answered(s, discover)})
-	s.handle(call{method: "NetworkDriver.DiscoverDelete", run: answered(s, discover)})
-	s.handle(call{method: "NetworkDriver.AllocateNetwork", run: answered(s, allocateNetwork)})
-	s.handle(call{method: "NetworkDriver.FreeNetwork", run: answered(s, func(req *network.FreeNetworkRequest) (any, error) {
-		return nothing{}, checkID("NetworkID", req.NetworkID)
-	})})
+// networkCalls are the methods of the network driver.
+func (s *Server) networkCalls() []call {
+	return []call{
+		{method: "NetworkDriver.GetCapabilities", run: func(context.Context, []byte) (any, error) {
+			return networkCapabilities{CapabilitiesResponse: network.CapabilitiesResponse{
+				Scope: s.opts.Scope, ConnectivityScope: s.opts.ConnectivityScope}}, nil
+		}},
+		{method: "NetworkDriver.CreateNetwork", run: asked(s, createNetwork)},
+		{method: "NetworkDriver.DeleteNetwork", once: true, run: asked(s, deleteNetwork)},
+		{method: "NetworkDriver.CreateEndpoint", run: asked(s, createEndpoint)},
+		{method: "NetworkDriver.DeleteEndpoint", once: true, run: asked(s, deleteEndpoint)},
+		{method: "NetworkDriver.Join", run: asked(s, join)},
+		{method: "NetworkDriver.Leave", once: true, run: asked(s, leave)},
+		{method: "NetworkDriver.EndpointOperInfo", run: answered(s, endpointInfo)},
+		{method: "NetworkDriver.ProgramExternalConnectivity", run: answered(s, programConnectivity)},
+		{method: "NetworkDriver.RevokeExternalConnectivity", run: answered(s, revokeConnectivity)},
+		{method: "NetworkDriver.GwAllocCheck", run: answered(s, checkGateway)},
+		{method: "NetworkDriver.DiscoverNew", run: answered(s, discover)},
+		{method: "NetworkDriver.DiscoverDelete", run: answered(s, discover)},
+		{method: "NetworkDriver.AllocateNetwork", run: answered(s, s.allocateNetwork)},
+		{method: "NetworkDriver.FreeNetwork", run: answered(s, freeNetwork)},
+	}
 }
 
 func createNetwork(ctx context.Context, b backend, req *network.CreateNetworkRequest) (any, error) {
@@ -103,22 +88,4 @@ func deleteNetwork(ctx context.Context, b backend, req *network.DeleteNetworkReq
 		return nil, err
 	}
 	return nothing{}, b.network.DeleteNetwork(ctx, req.NetworkID)
-}
-
-// discover answers a notification and forgets it.
-func discover(req *network.DiscoveryNotification) (any, error) {
-	if req.DiscoveryData == nil {
-		return nil, errors.New("DiscoveryData is missing in the request")
-	}
-	return nothing{}, nil
-}
-
-// allocateNetwork is asked of a Swarm manager's plugin for networks of global scope; the options go back as they are and
-// come again, with CreateNetwork, on each node.
-func allocateNetwork(req *network.AllocateNetworkRequest) (any, error) {
-	if err := checkID("NetworkID", req.NetworkID); err != nil {
-		return nil, err
-	}
-	return nil, errors.New("a Swarm's manager can't allocate this network, since the driver's scope is local; " +
-		"make it on each node with --config-only and use it with --scope swarm --config-from")
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,8 +70,9 @@ func New(sock string, log *logrus.Entry, o Options) *Server {
 	}
 	s := &Server{sock: sock, log: log, opts: o, mux: sdk.NewHandler(manifest), limit: Limit, changed: make(chan struct{})}
 	s.stop, s.stopped = context.WithCancel(context.Background())
-	s.networkCalls()
-	s.ipamCalls()
+	for _, c := range slices.Concat(s.networkCalls(), s.ipamCalls()) {
+		s.mux.HandleFunc("/"+c.method, s.handler(c))
+	}
 	s.mux.HandleFunc("/", unknown)
 	return s
 }

@@ -17,18 +17,20 @@ type IPAM interface {
 	ReleaseAddress(ctx context.Context, poolID, address string) error
 }
 
-// ipamCalls registers the methods of the IPAM driver.
-func (s *Server) ipamCalls() {
-	s.handle(call{method: "IpamDriver.GetCapabilities", run: func(context.Context, []byte) (any, error) {
-		return ipamCapabilities{}, nil
-	}})
-	s.handle(call{method: "IpamDriver.GetDefaultAddressSpaces", run: func(context.Context, []byte) (any, error) {
-		return helper.AddressSpacesResponse{LocalDefaultAddressSpace: ipam.LocalSpace, GlobalDefaultAddressSpace: ipam.GlobalSpace}, nil
-	}})
-	s.handle(call{method: "IpamDriver.RequestPool", run: asked(s, requestPool)})
-	s.handle(call{method: "IpamDriver.ReleasePool", once: true, run: asked(s, releasePool)})
-	s.handle(call{method: "IpamDriver.RequestAddress", run: asked(s, requestAddress)})
-	s.handle(call{method: "IpamDriver.ReleaseAddress", once: true, run: asked(s, releaseAddress)})
+// ipamCalls are the methods of the IPAM driver.
+func (s *Server) ipamCalls() []call {
+	return []call{
+		{method: "IpamDriver.GetCapabilities", run: func(context.Context, []byte) (any, error) {
+			return ipamCapabilities{}, nil
+		}},
+		{method: "IpamDriver.GetDefaultAddressSpaces", run: func(context.Context, []byte) (any, error) {
+			return helper.AddressSpacesResponse{LocalDefaultAddressSpace: ipam.LocalSpace, GlobalDefaultAddressSpace: ipam.GlobalSpace}, nil
+		}},
+		{method: "IpamDriver.RequestPool", run: asked(s, requestPool)},
+		{method: "IpamDriver.ReleasePool", once: true, run: asked(s, releasePool)},
+		{method: "IpamDriver.RequestAddress", run: asked(s, requestAddress)},
+		{method: "IpamDriver.ReleaseAddress", once: true, run: asked(s, releaseAddress)},
+	}
 }
 
 func requestPool(ctx context.Context, b backend, req *helper.RequestPoolRequest) (any, error) {
