@@ -13,7 +13,9 @@ import (
 
 type fake struct{ tokenErr error }
 
-func (fake) Status() Status        { return Status{Health: Degraded, Problems: []string{"etcd is away"}, HostName: "h1"} }
+func (fake) Status() Status {
+	return Status{Health: Degraded, Problems: []string{"etcd is away"}, HostName: "h1"}
+}
 func (fake) Hosts() []Host         { return []Host{{Name: "h1", Self: true}} }
 func (fake) Peers() []Peer         { return []Peer{{Name: "h2", State: "up", RTT: time.Millisecond}} }
 func (fake) Networks() []Network   { return nil }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,17 +67,4 @@ func isShared(mountinfo, point string) bool {
 		}
 	}
 	return shared
-}
-
-// secretFile reads a setting that is a file on the host, in the operator's words when it can't.
-func (p paths) secretFile(setting, path string) ([]byte, error) {
-	b, err := os.ReadFile(p.host(path))
-	if err != nil {
-		hint := ""
-		if p.managed && p.host(path) == path {
-			hint = " (inside the plugin only files in /etc and /run of the host are seen)"
-		}
-		return nil, fmt.Errorf("setting %s: %w%s", setting, err, hint)
-	}
-	return b, nil
 }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/meshsec/meshsec/store"
+)
+
+// etcdWait bounds the look for etcd at a first start; then the start is tried again.
+const etcdWait = 5 * time.Second
+
+// openStore starts the embedded etcd where it belongs and opens the facts. A host that knows its router address does
+// not wait for etcd: its checkpoint is enough.
+func (n *node) openStore(ctx context.Context, p paths) error {
+	tlsConfig, err := n.findEtcd(ctx, p)
+	if err != nil {
+		return err
+	}
+	n.store, err = store.Open(store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID}, n.checkpoint, n.log)
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.store.Close)
+	n.group.Go(func() error { return n.store.Run(ctx) })
+	if n.id.Router.IsValid() {
+		return nil
+	}
+	return n.enter(ctx)
+}
+
+// findEtcd settles where etcd is: as set, in this process, or where the token says.
+func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
+	if len(n.set.Etcd) > 0 {
+		n.etcd = n.set.Etcd
+		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && allPlain(n.etcd) {
+			return nil, nil
+		}
+		c, err := store.LoadTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
+		if err != nil {
+			return nil, fmt.Errorf("%w ETCD: %w", errSetting, err)
+		}
+		return c, nil
+	}
+	if n.etcd = n.id.Endpoints; len(n.etcd) == 0 {
+		ca, err := n.id.Authority()
+		if err != nil {
+			return nil, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
+		}
+		n.embedded, err = store.StartEmbedded(ctx, store.EmbedConfig{Dir: filepath.Join(p.state, "etcd"), Name: n.id.HostID, Addrs: n.addrs,
+			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: ca, Log: n.log})
+		if err != nil {
+			return nil, err
+		}
+		n.closers = append(n.closers, func() error { n.embedded.Close(); return nil })
+		n.etcd = n.embedded.Endpoints()
+	}
+	return n.id.ClientTLS()
+}
+
+func allPlain(endpoints []string) bool {
+	for _, e := range endpoints {
+		if len(e) > 8 && e[:8] == "https://" {
+			return false
+		}
+	}
+	return true
+}
+
+// enter makes this host a member: the environment's authority is this host's own, or agrees with its token, and it has
+// a router address.
+func (n *node) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, etcdWait)
+	defer cancel()
+	check := n.store.Verify
+	if !n.id.CAKey.Empty() {
+		check = n.store.Found
+	}
+	if err := check(ctx, n.id.CA); err != nil {
+		return err
+	}
+	router, err := n.store.ClaimRouter(ctx, n.set.Routers)
+	if err != nil {
+		return fmt.Errorf("router address from %s: %w", n.set.Routers, err)
+	}
+	n.id.Router = router
+	return n.checkpoint.Update(func(l *store.Local) error {
+		l.Identity.Router = router
+		return nil
+	})
+}
+
+// hostFact is what the other hosts need to know of this one.
+func (n *node) hostFact() (store.Host, error) {
+	public, err := n.id.Public()
+	if err != nil {
+		return store.Host{}, err
+	}
+	cert, err := store.CertDER(n.id.Cert)
+	if err != nil {
+		return store.Host{}, errors.Join(errors.New("certificate of this host"), err)
+	}
+	return store.Host{V: store.Version, ID: n.id.HostID, Name: n.id.HostName, OS: runtime.GOOS, Arch: runtime.GOARCH, Version: version,
+		DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason, Cert: cert, HandshakeKey: public,
+		Addrs: n.addrs, Port: uint16(n.set.Port), Encap: n.set.Encap, Router: n.id.Router, UnderlayMTU: n.underlayMTU, Since: n.id.Since}, nil
+}

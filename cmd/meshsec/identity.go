@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/meshsec/meshsec/settings"
+	"github.com/meshsec/meshsec/store"
+)
+
+// errSetting marks an error that only a changed setting can end: nothing is tried again.
+var errSetting = errors.New("setting")
+
+// openCheckpoint opens this environment's checkpoint and settles who this host is: as the checkpoint says, as the token
+// says, or a new host that founds the environment.
+func openCheckpoint(set settings.Settings, p paths) (*store.Checkpoint, error) {
+	path := filepath.Join(p.state, set.Environment+".db")
+	cp, err := store.OpenCheckpoint(path)
+	if err != nil {
+		return nil, err
+	}
+	cp, err = settle(cp, path, set, p)
+	if err != nil && cp != nil {
+		err = errors.Join(err, cp.Close())
+	}
+	return cp, err
+}
+
+func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (*store.Checkpoint, error) {
+	token, err := joinToken(set, p)
+	if err != nil {
+		return cp, err
+	}
+	local := cp.Local()
+	old, id := local.Identity, store.Identity{}
+	switch {
+	case token == nil && old.HostID != "":
+		return cp, checkHostID(old.HostID, set)
+	case token == nil:
+		id, err = store.FoundIdentity(set.Environment, set.HostID, hostName(set, ""))
+	case old.HostID == "" || old.HostID == token.HostID && bytes.Equal(old.CA, token.CA):
+		id, err = store.JoinIdentity(*token, hostName(set, token.HostName))
+	default:
+		// The token makes this host another one, so what it held under its old name must be gone.
+		if n := len(local.Endpoints); n > 0 {
+			return cp, fmt.Errorf("%w JOIN: this host (%s) still has %d endpoints as a member of its present environment: remove their containers, or take JOIN back", errSetting, old.HostID, n)
+		}
+		if n := len(local.Networks); n > 0 {
+			return cp, fmt.Errorf("%w JOIN: this host (%s) still has %d networks as a member of its present environment: docker network rm them, or take JOIN back", errSetting, old.HostID, n)
+		}
+		if cp, err = fresh(cp, path); err == nil {
+			id, err = store.JoinIdentity(*token, hostName(set, token.HostName))
+		}
+	}
+	if err == nil {
+		err = checkHostID(id.HostID, set)
+	}
+	if err != nil {
+		return cp, err
+	}
+	return cp, cp.Update(func(l *store.Local) error {
+		if old := l.Identity; old.HostID == id.HostID {
+			// The same host with a newer token: peers know its handshake key and router address.
+			id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
+		}
+		l.Identity = id
+		return nil
+	})
+}
+
+// joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set.
+func joinToken(set settings.Settings, p paths) (*store.Token, error) {
+	if set.Join == "" {
+		return nil, nil
+	}
+	token, err := store.ParseToken(p.host(set.Join))
+	if err != nil {
+		return nil, fmt.Errorf("%w JOIN: %w", errSetting, err)
+	}
+	if token.Environment != set.Environment {
+		return nil, fmt.Errorf("%w JOIN: the token is for environment %q, but ENVIRONMENT is %q", errSetting, token.Environment, set.Environment)
+	}
+	return &token, nil
+}
+
+func checkHostID(id string, set settings.Settings) error {
+	if set.HostID != "" && set.HostID != id {
+		return fmt.Errorf("%w HOST_ID=%s: this host is %s by its checkpoint or token", errSetting, set.HostID, id)
+	}
+	return nil
+}
+
+// hostName is what people call this host: as it was set, as the token says, or the system's own name.
+func hostName(set settings.Settings, token string) string {
+	for _, name := range []string{set.HostName, token} {
+		if name != "" {
+			return name
+		}
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "unnamed"
+	}
+	return name
+}
+
+// fresh puts the old environment's checkpoint aside, so that nothing of it (its facts, its claims) is taken for the
+// new one's, and opens an empty one.
+func fresh(cp *store.Checkpoint, path string) (*store.Checkpoint, error) {
+	if err := cp.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(path, path+".left"); err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
+	return store.OpenCheckpoint(path)
+}

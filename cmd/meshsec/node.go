@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/ipam"
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/ipsec/handshake"
+	"github.com/meshsec/meshsec/ipsec/tun"
+	"github.com/meshsec/meshsec/ipsec/underlay"
+	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/mesh"
+	"github.com/meshsec/meshsec/settings"
+	"github.com/meshsec/meshsec/store"
+)
+
+// node is everything that serves containers on this host, wired together.
+//
+//	dockerd ─► plugin ─► driver, ipam ─► checkpoint ─► publisher ─► etcd
+//	etcd ─► store ─► snapshot ─► mesh ─► link, data plane ◄─ SAs ─ handshake ◄─► underlay socket
+type node struct {
+	set  settings.Settings
+	log  *logrus.Entry
+	id   store.Identity
+	etcd []string
+
+	addrs                      []netip.Addr
+	mtu, underlayMTU           int // bytes; mtu is the inner one
+	dataPlane, dataPlaneReason string
+	routerPath, survives       string
+
+	checkpoint *store.Checkpoint
+	embedded   *store.Embedded
+	store      *store.Store
+	router     *link.Router
+	socket     *underlay.Socket
+	plane      *tun.Plane
+	handshake  *handshake.Loop
+	mesh       *mesh.Reconciler
+	prober     *prober
+	ipam       *ipam.IPAM
+	driver     *driver.Driver
+
+	closers []func() error // in the order in which things were opened
+	stop    context.CancelFunc
+	group   *errgroup.Group
+}
+
+// startNode brings everything up, or nothing: after an error it may be called again. say tells what is waited for.
+func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.Entry, say func(string)) (_ *node, err error) {
+	n := &node{set: set, log: log}
+	run, cancel := context.WithCancel(ctx)
+	n.stop = cancel
+	n.group, run = errgroup.WithContext(run)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"opening the checkpoint", func(context.Context) error { return n.openCheckpoint(p) }},
+		{"finding the underlay address", func(context.Context) error { return n.findUnderlay() }},
+		{"opening the router namespace", func(context.Context) error { return n.openRouter(p) }},
+		{"opening UDP port " + fmt.Sprint(set.Port), func(context.Context) error { return n.openDataPlane() }},
+		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p) }},
+		{"preparing the mesh", func(context.Context) error { return n.openMesh() }},
+		{"preparing the drivers", func(context.Context) error { return n.openDrivers(p) }},
+	} {
+		say(step.what)
+		if err := step.do(run); err != nil {
+			return nil, err
+		}
+	}
+	n.start(run)
+	return n, nil
+}
+
+func (n *node) openCheckpoint(p paths) error {
+	cp, err := openCheckpoint(n.set, p)
+	if err != nil {
+		return err
+	}
+	n.checkpoint = cp
+	n.closers = append(n.closers, cp.Close)
+	n.id = cp.Local().Identity
+	return nil
+}
+
+func (n *node) findUnderlay() (err error) {
+	var mtu int
+	if n.set.Advertise != "" {
+		if n.addrs, mtu, err = link.ResolveAdvertise(n.set.Advertise); err != nil {
+			return fmt.Errorf("setting ADVERTISE: %w", err)
+		}
+	} else {
+		addr, _, m, err := link.DefaultAddr()
+		if err != nil {
+			return fmt.Errorf("%w; set ADVERTISE to this host's underlay address", err)
+		}
+		n.addrs, mtu = []netip.Addr{addr}, m
+	}
+	n.underlayMTU = mtu
+	n.mtu = mesh.MTU(mtu, n.addrs[0].Is6(), ipsec.AES256GCM, ipsec.Encap(n.set.Encap))
+	return nil
+}
+
+func (n *node) openRouter(p paths) (err error) {
+	n.routerPath, n.survives = p.router()
+	var opts []link.Option
+	if p.procSys != "" {
+		opts = append(opts, link.WithProcSys(p.procSys))
+	}
+	if n.router, err = link.OpenRouter(n.routerPath, opts...); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.router.Close)
+	return nil
+}
+
+func (n *node) openDataPlane() (err error) {
+	if n.socket, err = underlay.Open(underlay.Config{Addrs: n.addrs, Port: uint16(n.set.Port)}, n.log); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.socket.Close)
+	if n.plane, err = tun.Open(n.router, n.socket, n.log); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.plane.Close)
+	n.dataPlane, n.dataPlaneReason = "userspace", "the only one of this version"
+	if n.set.DataPlane == "userspace" {
+		n.dataPlaneReason = "set by DATAPLANE"
+	}
+	return nil
+}
+
+// start runs every part until one fails or the node is closed.
+func (n *node) start(ctx context.Context) {
+	for _, run := range []func(context.Context) error{
+		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents,
+	} {
+		n.group.Go(func() error { return run(ctx) })
+	}
+}
+
+// run waits until ctx ends or a part fails, and closes everything. Links, routes and the router namespace stay.
+func (n *node) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, n.stop)
+	defer stop()
+	err := n.group.Wait()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return errors.Join(err, n.close())
+}
+
+// close ends what was opened, last first. It may be called more than once.
+func (n *node) close() error {
+	n.stop()
+	var errs []error
+	if err := n.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		errs = append(errs, err)
+	}
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// pumpEvents takes what the data plane has seen to the handshake.
+func (n *node) pumpEvents(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-n.plane.Events():
+			if !ok {
+				return nil
+			}
+			n.handshake.Event(e)
+		}
+	}
+}
+
+// token issues an identity for a further host.
+func (n *node) token(name string, ttl time.Duration) (string, error) {
+	ca, err := n.id.Authority()
+	if err != nil {
+		return "", err
+	}
+	var endpoints []string
+	if n.embedded != nil {
+		endpoints = n.etcd
+	}
+	t, err := ca.NewToken(endpoints, name, ttl)
+	if err != nil {
+		return "", err
+	}
+	return t.String(), nil
+}

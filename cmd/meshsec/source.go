@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/meshsec/meshsec/control"
+)
+
+// The agent is the control socket's Source: without a node it says why, and shows empty lists.
+
+// Version implements control.Source.
+func (a *agent) Version() string { return version }
+
+// Status implements control.Source.
+func (a *agent) Status() control.Status {
+	n := a.node.Load()
+	if n == nil {
+		return control.Status{Health: control.Broken, Problems: []string{*a.problem.Load()}, Version: version, HostName: hostName(a.set, ""),
+			HostID: a.set.HostID, Environment: a.set.Environment, DataPlane: "none", DataPlaneReason: "not started", Started: a.started}
+	}
+	s := n.status()
+	s.Started = a.started
+	return s
+}
+
+// Hosts implements control.Source.
+func (a *agent) Hosts() []control.Host { return list(a, (*node).hosts) }
+
+// Peers implements control.Source.
+func (a *agent) Peers() []control.Peer { return list(a, (*node).peers) }
+
+// Networks implements control.Source.
+func (a *agent) Networks() []control.Network { return list(a, (*node).networks) }
+
+// Endpoints implements control.Source.
+func (a *agent) Endpoints() []control.Endpoint { return list(a, (*node).endpoints) }
+
+// Blocks implements control.Source.
+func (a *agent) Blocks() []control.Block { return list(a, (*node).blocks) }
+
+// list gives a list of the node, never nil, so that JSON shows [].
+func list[T any](a *agent, rowsOf func(*node) []T) []T {
+	if n := a.node.Load(); n != nil {
+		if rows := rowsOf(n); rows != nil {
+			return rows
+		}
+	}
+	return []T{}
+}
+
+// Token implements control.Source.
+func (a *agent) Token(_ context.Context, name string, ttl time.Duration) (string, error) {
+	n := a.node.Load()
+	if n == nil {
+		return "", errors.New(*a.problem.Load())
+	}
+	return n.token(name, ttl)
+}
+
+// status says what is, and what is wrong in plain sentences.
+func (n *node) status() control.Status {
+	snap := n.store.Snapshot()
+	reachable, why := n.store.Healthy()
+	applied, _, applyErr := n.mesh.Applied()
+	s := control.Status{Health: control.OK, Version: version, HostID: n.id.HostID, HostName: n.id.HostName, Environment: n.id.Environment,
+		DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason, Router: n.id.Router, MTU: n.mtu,
+		RouterNamespace: n.routerPath, Survives: n.survives,
+		Etcd:     control.Etcd{Endpoints: n.etcd, Embedded: n.embedded != nil, Reachable: reachable, Why: why},
+		Revision: snap.Revision, Applied: applied, FromDisk: snap.FromDisk,
+		Hosts: len(snap.Hosts), Networks: len(snap.Networks), Endpoints: snap.EndpointCount(), Blocks: len(snap.Blocks),
+		Problems: []string{}, Ignored: n.mesh.Ignored(), Drops: n.dropped()}
+	for _, a := range n.addrs {
+		s.Underlay = append(s.Underlay, fmt.Sprintf("%s:%d", a, n.set.Port))
+	}
+	bad := func(format string, args ...any) {
+		s.Health = control.Degraded
+		s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	}
+	if !reachable {
+		bad("etcd is not reachable: %s", why)
+	}
+	if applyErr != nil {
+		bad("this host does not carry everything: %v", applyErr)
+	}
+	for _, p := range n.peers() {
+		if p.State == "up" {
+			s.PeersUp++
+			continue
+		}
+		// A host that has left the environment's etcd as well is down, which is no fault of this host's.
+		if snap.Alive[p.ID] {
+			bad("no tunnel to host %s: %s: %s", p.Name, p.State, p.Reason)
+		}
+	}
+	for key, why := range snap.Bad {
+		s.Ignored = append(s.Ignored, key+": "+why)
+	}
+	for key, owner := range n.store.Conflicts() {
+		bad("%s is claimed by host %s as well as by this one", key, snap.HostName(owner))
+	}
+	slices.Sort(s.Ignored)
+	return s
+}
+
+func (n *node) dropped() map[string]uint64 {
+	all := map[string]uint64{}
+	add := func(from string, m map[string]uint64) {
+		for reason, count := range m {
+			all[from+reason] += count
+		}
+	}
+	if stats, err := n.plane.Stats(); err == nil {
+		add("", stats.Drops)
+	}
+	add("underlay-", n.socket.Drops())
+	add("handshake-", n.handshake.Drops())
+	return all
+}
