@@ -45,7 +45,10 @@ func FoundIdentity(environment, hostID, hostName string) (Identity, error) {
 		Environment: environment, HostID: hostID, HostName: hostName,
 		Cert: cert, Key: Secret{key}, CA: ca.Cert, CAKey: ca.Key,
 	}
-	return id, id.born()
+	if err := id.born(); err != nil {
+		return Identity{}, err
+	}
+	return id, nil
 }
 
 // JoinIdentity makes the identity of a host that joins with a token. The host's name is the token's unless hostName
@@ -58,7 +61,10 @@ func JoinIdentity(t Token, hostName string) (Identity, error) {
 		Environment: t.Environment, HostID: t.HostID, HostName: hostName,
 		Cert: t.Cert, Key: t.Key, CA: t.CA, Endpoints: t.Endpoints,
 	}
-	return id, id.born()
+	if err := id.born(); err != nil {
+		return Identity{}, err
+	}
+	return id, nil
 }
 
 // born gives the identity what every host makes itself: the key of its handshakes, which never leaves it.

@@ -105,7 +105,10 @@ func parseToken(s string, now time.Time) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("token is malformed: %w", err)
 	}
-	return t, t.check(now)
+	if err := t.check(now); err != nil {
+		return Token{}, err
+	}
+	return t, nil
 }
 
 func decodeToken(s string) (Token, error) {

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	libkv "github.com/docker/libkv/store"
+	"github.com/docker/libkv/store/boltdb"
+)
+
+const (
+	bucket      = "meshsec"
+	formatKey   = "format"
+	fileFormat  = "1"
+	sumLen      = 8 // bytes of SHA-256 in front of every value
+	lockTimeout = time.Second
+)
+
+// file is a libkv boltdb file with a checksum on every value. Each put is one transaction and one fsync.
+type file struct {
+	path string
+	kv   libkv.Store
+}
+
+// openFile opens the file, or creates it so that it is there either complete or not at all.
+func openFile(path string) (*file, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := createFile(path); err != nil {
+			return nil, fmt.Errorf("checkpoint %s: %w", path, err)
+		}
+	}
+	f, err := openBolt(path)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
+	}
+	format, err := f.get(formatKey)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("checkpoint %s: %w", path, err)
+	case format == nil:
+		err = fmt.Errorf("checkpoint %s: damaged: it has no format; it is left as it is: move it away to start anew", path)
+	case string(format) != fileFormat:
+		err = fmt.Errorf("checkpoint %s: its format %.20q is newer than this version of meshsec", path, format)
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func createFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	// boltdb would create it readable for all; it leaves the mode of a file that is there.
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	f, err := openBolt(tmp.Name())
+	if err != nil {
+		return err
+	}
+	err = f.put(formatKey, []byte(fileFormat))
+	f.close()
+	if err != nil {
+		return err
+	}
+	// A link fails where a rename would replace the file that another agent has just made.
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+func openBolt(path string) (f *file, err error) {
+	defer guard(&err)
+	kv, err := boltdb.New([]string{path}, &libkv.Config{Bucket: bucket, PersistConnection: true, ConnectionTimeout: lockTimeout})
+	switch {
+	case err != nil && err.Error() == "timeout":
+		return nil, errors.New("in use: another meshsec agent holds it")
+	case err != nil:
+		return nil, fmt.Errorf("damaged or unreadable: %w; it is left as it is: move it away to start anew", err)
+	}
+	return &file{path: path, kv: kv}, nil
+}
+
+// get returns nil when there is no such key.
+func (f *file) get(key string) (value []byte, err error) {
+	defer guard(&err)
+	pair, err := f.kv.Get(key)
+	if errors.Is(err, libkv.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	if len(pair.Value) < sumLen {
+		return nil, damaged(key)
+	}
+	value = pair.Value[sumLen:]
+	if sum := sha256.Sum256(value); string(sum[:sumLen]) != string(pair.Value[:sumLen]) {
+		return nil, damaged(key)
+	}
+	return value, nil
+}
+
+// put returns when the value is on the disk.
+func (f *file) put(key string, value []byte) (err error) {
+	defer guard(&err)
+	sum := sha256.Sum256(value)
+	err = f.kv.Put(key, append(sum[:sumLen:sumLen], value...), nil)
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the disk of %s is full", f.path)
+	case err != nil:
+		return fmt.Errorf("write %s: %w", f.path, err)
+	}
+	return nil
+}
+
+func (f *file) close() {
+	var err error
+	defer guard(&err) // of a damaged file
+	f.kv.Close()
+}
+
+func damaged(key string) error {
+	return fmt.Errorf("damaged: the checksum of %q is wrong; the file is left as it is: move it away to start anew", key)
+}
+
+// guard turns what boltdb does on a damaged file into an error: it panics, or it reads beyond the end of its map.
+func guard(err *error) {
+	if cause := recover(); cause != nil {
+		*err = fmt.Errorf("damaged: %v; the file is left as it is: move it away to start anew", cause)
+	}
+}
+
+// withFaults runs fn so that a read beyond the end of a cut-off, mapped file is a panic and not the end of the process.
+func withFaults[T any](fn func() (T, error)) (T, error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return fn()
+}
