@@ -3,6 +3,7 @@ package handshake
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 const (
 	messageQueue = 512
 	eventQueue   = 1024
+	// batch is how many messages and events share one install when many arrive at once.
+	batch = 32
 )
 
 // Loop runs a Machine: it owns the clock and carries out the outputs. All methods may be called concurrently, also
@@ -108,7 +111,7 @@ func (l *Loop) SAs() map[string]ipsec.SASet {
 func (l *Loop) Status() []PeerStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.m.Status(l.now())
+	return l.m.Status()
 }
 
 // Drops counts the datagrams and events that were dropped, by reason.
@@ -135,53 +138,64 @@ func (l *Loop) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var step func(now time.Duration) []Output
+		var first func(now time.Duration) []Output
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.newPeers:
-			step = func(now time.Duration) []Output { return l.m.SetPeers(now, l.peers) }
+			first = func(now time.Duration) []Output { return l.m.SetPeers(now, l.peers) }
 		case e := <-l.events:
-			step = func(now time.Duration) []Output { return l.m.Event(now, e) }
+			first = func(now time.Duration) []Output { return l.m.Event(now, e) }
 		case m := <-l.messages:
-			step = func(now time.Duration) []Output { return l.m.Receive(now, m.from, m.msg) }
+			first = func(now time.Duration) []Output { return l.m.Receive(now, m.from, m.msg) }
 		case <-timer.C:
-			step = func(time.Duration) []Output { return nil }
 		}
-		l.step(step)
-		timer.Reset(l.tick())
+		timer.Reset(l.round(first))
 	}
 }
 
-// step runs one method of the machine and carries out what it asks for.
-func (l *Loop) step(f func(now time.Duration) []Output) {
+// round lets the machine take first and some of what else has arrived, then carries out all that it asks for with one
+// install. It returns how long nothing will be due.
+func (l *Loop) round(first func(now time.Duration) []Output) time.Duration {
 	l.mu.Lock()
-	outputs := f(l.now())
+	now := l.now()
+	var outputs []Output
+	if first != nil {
+		outputs = first(now)
+	}
+	for range batch {
+		select {
+		case e := <-l.events:
+			outputs = append(outputs, l.m.Event(now, e)...)
+			continue
+		case m := <-l.messages:
+			outputs = append(outputs, l.m.Receive(now, m.from, m.msg)...)
+			continue
+		default:
+		}
+		break
+	}
+	due, next := l.m.Tick(now)
 	l.mu.Unlock()
-	l.carryOut(outputs)
-}
-
-// tick lets the machine do what is due and returns how long nothing will be.
-func (l *Loop) tick() time.Duration {
-	l.mu.Lock()
-	outputs, next := l.m.Tick(l.now())
-	l.mu.Unlock()
-	l.carryOut(outputs)
+	l.carryOut(append(outputs, due...))
 	return max(0, next-l.now())
 }
 
+// carryOut installs once, before everything else: the SAs of a later change than the one that a Send waits for do no harm.
 func (l *Loop) carryOut(outputs []Output) {
 	installed := true
+	changed := func(o Output) bool { _, ok := o.(SAsChanged); return ok }
+	if slices.ContainsFunc(outputs, changed) {
+		err := l.install()
+		installed = err == nil
+		if err != nil {
+			l.log.WithError(err).Error("security associations not installed")
+		}
+	}
 	for _, o := range outputs {
 		switch o := o.(type) {
-		case SAsChanged:
-			err := l.install()
-			installed = err == nil
-			if err != nil {
-				l.log.WithError(err).WithField("peer", o.Peer).Error("security associations not installed")
-			}
 		case Send:
-			// An answer must not promise an SA that the data plane lacks. The other side will try again.
+			// An answer must not promise an SA that the data plane lacks. Whoever waits for this will try again.
 			if !installed {
 				continue
 			}
@@ -189,9 +203,7 @@ func (l *Loop) carryOut(outputs []Output) {
 				l.log.WithError(err).WithField("addr", o.To).Debug("handshake message not sent")
 			}
 		case Probe:
-			if installed {
-				l.probe(o.Peer)
-			}
+			l.probe(o.Peer)
 		case NeedSnapshot:
 			l.needSnapshot()
 		}

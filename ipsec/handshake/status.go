@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -40,4 +41,52 @@ type PeerStatus struct {
 	Out ipsec.SPI `json:"out,omitempty"`
 	// Inbound is how many inbound SAs are kept: the one in use, old ones in their grace, and unproven ones.
 	Inbound int `json:"inbound"`
+}
+
+// Status returns the peers, sorted by host ID.
+func (m *Machine) Status() []PeerStatus {
+	all := make([]PeerStatus, 0, len(m.peers))
+	for _, p := range m.sorted() {
+		all = append(all, m.status(p))
+	}
+	return all
+}
+
+func (m *Machine) status(p *peer) PeerStatus {
+	s := PeerStatus{HostID: p.HostID, Remote: p.Remote, Attempts: p.attempts, Observed: p.observed, Inbound: len(p.sas().In)}
+	if p.out != nil {
+		s.LastHandshake = p.out.out.Created
+		s.Cipher, s.In, s.Out = p.out.out.Cipher, p.out.in.SPI, p.out.out.SPI
+	}
+	s.State, s.Reason = p.explain()
+	if s.State != StateUp && p.note != "" {
+		s.Reason += "; " + p.note
+	}
+	return s
+}
+
+// explain says where the peer stands and, unless all is well, why.
+func (p *peer) explain() (State, string) {
+	switch {
+	case p.out != nil && p.out.confirmed:
+		if p.attempts > 1 {
+			return StateUp, fmt.Sprintf("rekeying: no answer from %v in %d attempts", p.Remote, p.attempts)
+		}
+		return StateUp, ""
+	case p.Public == [32]byte{}:
+		return StateWaiting, "peer's key unknown yet"
+	case !p.Remote.IsValid():
+		return StateWaiting, "peer's address unknown yet"
+	case p.out != nil && p.attempts > 0:
+		return StateProving, fmt.Sprintf("waiting for proof: nothing has come in on SA %v; a new handshake is under way", p.out.in.SPI)
+	case p.out != nil:
+		return StateProving, fmt.Sprintf("waiting for proof: nothing has come in on SA %v yet", p.out.in.SPI)
+	case len(p.pairs) > 0 && p.pairs[0].pending():
+		return StateStarting, fmt.Sprintf("waiting for proof: answered its init, nothing has come in on SA %v yet", p.pairs[0].in.SPI)
+	case p.attempts == 0:
+		return StateStarting, "handshake not begun yet"
+	case p.attempts == 1:
+		return StateStarting, fmt.Sprintf("waiting for the first answer from %v", p.Remote)
+	}
+	return StateStarting, fmt.Sprintf("no answer from %v in %d attempts", p.Remote, p.attempts)
 }

@@ -1,0 +1,75 @@
+// Package handshake is the key exchange between two hosts: one round trip that gives both a fresh pair of ESP SAs, and
+// the rules by which the pairs replace each other. Machine holds all of it without I/O and without a clock; Loop is the
+// goroutine around it.
+//
+// # Wire format
+//
+// Every message goes behind the non-ESP marker of RFC 3948, section 2.2 (four zero bytes, which the socket adds and
+// removes), in one datagram, or in two when it is longer than 1200 bytes. Numbers are big-endian. Each datagram starts with:
+//
+//	byte   0      type: 1 init, 2 response (reserved: 3 cookie, 4 init with cookie)
+//	byte   1      version: 1
+//	byte   2      part, from 0
+//	byte   3      parts: 1 or 2; of two, the first datagram has 1200 bytes
+//	bytes  4-7    sender's index: random, the same in both parts of a message
+//	bytes  8-11   receiver's index: in a response the sender's index of the init, in an init zero
+//	bytes 12-27   MAC: first 16 bytes of HMAC-SHA256 over bytes 0-11 and 28 to the end,
+//	              key: SHA-256("meshsec mac" | receiver's X25519 public key)
+//	bytes 28-     the part's share of the Noise message
+//
+// The Noise protocol is Noise_IKpsk2_25519_AESGCM_SHA256, prologue "meshsec" | version | environment, psk the PPK or 32
+// zero bytes. The init is its first message:
+//
+//	bytes  0-31   ephemeral key
+//	bytes 32-79   sender's static key, sealed
+//	bytes 80-     payload, sealed (16 bytes longer):
+//	  bytes  0-7     generation that the sender proposes
+//	  bytes  8-11    SPI to use towards the sender
+//	  bytes 12-1195  ML-KEM-768 encapsulation key (FIPS 203)
+//	  byte   1196    number of ciphers, then two bytes for each (ipsec.Cipher), the preferred one first
+//	  then           length (one byte) and bytes of the sender's host ID, then of the receiver's
+//	  then           nothing yet; what a later version puts here is ignored
+//
+// The response is its second message and fits one datagram:
+//
+//	bytes  0-31   ephemeral key
+//	bytes 32-     payload, sealed (16 bytes longer):
+//	  bytes  0-7     generation of the pair
+//	  bytes  8-11    SPI to use towards the responder
+//	  bytes 12-13    the cipher chosen
+//	  bytes 14-1101  ML-KEM-768 ciphertext
+//	  bytes 1102-1117  address that the init came from (IPv4 mapped into IPv6)
+//	  bytes 1118-1119  and its port
+//	  then           nothing yet; what a later version puts here is ignored
+//
+// # Keys
+//
+// Key and salt of a direction are 36 bytes of HKDF-SHA256 (RFC 5869):
+//
+//	salt  the Noise handshake hash
+//	input the two keys of the Noise split (initiator's sending key first) | ML-KEM shared secret, 96 bytes
+//	info  "meshsec esp" | direction (1: from the initiator, 2: to it) | length and bytes of the initiator's host ID |
+//	      the same of the responder's | SPI (4 bytes) | cipher (2 bytes)
+//
+// # Which pair is used
+//
+// A pair is the two SAs that one handshake made. The responder installs its inbound SA before it answers, so the initiator
+// may use its outbound one as soon as it has the answer; the responder uses its outbound one once a packet has come in on
+// the pair, which also proves that the init was no replay.
+//
+// Pairs are ordered by generation, which both hosts know: the initiator proposes one more than the newest that it knows of
+// this peer, the responder raises that to one more than the newest it knows. Handshakes that crossed get the same
+// generation; of those the one that the smaller host ID began is the higher. Each host sends on the highest pair it may
+// use and never goes back to a lower one; when a packet has come in on a pair, the inbound SAs of all lower ones are kept
+// for a grace of 30 s and then erased. So both end on the same pair, whatever was lost, doubled or late, and nothing is
+// sent on an SA that its receiver does not hold, unless the receiver was restarted:
+//
+//	initiator                                  responder
+//	begin                ── init ──►           inbound installed, answer      (pending: 30 s)
+//	both installed       ◄── response ──
+//	probe                ── ESP ──►            outbound switched, probe       (confirmed)
+//	confirmed            ◄── ESP ──
+//
+// An unconfirmed outbound SA is given up 25 s after its init was sent, before the responder's 30 s can end, and when a
+// fourth later init would be sent, before that can push it out of the responder's list of pending ones.
+package handshake

@@ -1,0 +1,99 @@
+package handshake
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// unknownEvery is how often unknown SPIs from one peer may begin a handshake.
+const unknownEvery = 10 * time.Second
+
+// Event takes what the data plane has seen; kinds that do not concern the handshake are ignored.
+func (m *Machine) Event(now time.Duration, e ipsec.Event) []Output {
+	switch e.Kind {
+	case ipsec.SPIConfirmed:
+		return m.Confirmed(now, e.Peer, e.SPI)
+	case ipsec.SPILimit:
+		return m.Limit(now, e.Peer, e.SPI)
+	case ipsec.UnknownSPI:
+		return m.UnknownSPI(now, e.Remote)
+	}
+	return nil
+}
+
+// Confirmed says that the first packet was opened on inbound SA spi of a peer (a host ID).
+func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Output {
+	p := m.peers[host]
+	if p == nil {
+		return nil
+	}
+	for _, pr := range p.pairs {
+		if pr.in.SPI != spi || pr.deaf || pr.confirmed {
+			continue
+		}
+		p.confirm(now, pr)
+		if pr == p.out {
+			m.settle(p)
+			return nil
+		}
+		if p.out != nil && p.out.rank.above(pr.rank) || pr.mute {
+			return nil
+		}
+		p.adopt(pr)
+		m.settle(p)
+		// A packet of ours proves the pair to the initiator, without waiting for one of its later probes.
+		return []Output{SAsChanged{host}, Probe{host}}
+	}
+	return nil
+}
+
+// settle ends all handshaking: the pair in use is proven.
+func (m *Machine) settle(p *peer) {
+	m.cancel(p)
+	p.attempts, p.note, p.probeAt = 0, "", never
+	p.startAt = p.rekeyAt(p.out)
+}
+
+// Limit says that the SA spi of a peer, in either direction, has sealed or opened as many packets as it may. It is not
+// used any more.
+func (m *Machine) Limit(now time.Duration, host string, spi ipsec.SPI) []Output {
+	p := m.peers[host]
+	if p == nil {
+		return nil
+	}
+	for _, pr := range p.pairs {
+		switch {
+		case pr == p.out && pr.out.SPI == spi:
+			p.giveUpOut(now)
+		case !pr.deaf && pr.in.SPI == spi:
+			pr.deafen()
+			p.startAt = min(p.startAt, now+m.turn(p))
+		default:
+			continue
+		}
+		return []Output{SAsChanged{host}}
+	}
+	return nil
+}
+
+// turn is how long this host waits where either could begin.
+func (m *Machine) turn(p *peer) time.Duration {
+	if p.smaller {
+		return 0
+	}
+	return secondDelay
+}
+
+// UnknownSPI says that ESP came in from an address with an SPI of no inbound SA: this host was restarted and its peer does
+// not know it yet.
+func (m *Machine) UnknownSPI(now time.Duration, from netip.AddrPort) []Output {
+	p := m.remotes[unmap(from)]
+	if p == nil || now < p.unknownAt || p.init != nil && now-p.init.sent < firstRetry {
+		return nil
+	}
+	p.unknownAt = now + unknownEvery
+	p.startAt = min(p.startAt, now)
+	return nil
+}

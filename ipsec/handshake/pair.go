@@ -1,0 +1,79 @@
+package handshake
+
+import (
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+const (
+	// maxAge is how long a pair may be used for sending. Its inbound SA lives longer by oldGrace, because the other side
+	// counts from a later moment at most.
+	maxAge = 24 * time.Hour
+	// rekeyBefore is how long before maxAge the handshake for the next pair begins.
+	rekeyBefore = time.Minute
+	// pendingLife is how long a responder waits for the first packet on a new pair.
+	pendingLife = 30 * time.Second
+	// unconfirmedLife is how long after its init an initiator sends without having heard anything. It is below
+	// pendingLife, and starts earlier, so that nothing is sent on an SA which the responder has given up.
+	unconfirmedLife = 25 * time.Second
+	// unconfirmedInits is how many later inits may be sent before an unconfirmed pair is given up, for the same reason:
+	// each is one more pending pair at the responder.
+	unconfirmedInits = 3
+	// maxPending is how many unproven pairs of one peer a responder holds. The oldest goes when there are more. It is
+	// above unconfirmedInits+1 by what may arrive late from before.
+	maxPending = 8
+	// oldGrace is how long inbound SAs are kept once a packet has come in on a newer pair.
+	oldGrace = 30 * time.Second
+	// maxInbound bounds the inbound SAs of a peer without the pending ones.
+	maxInbound = 4
+)
+
+// rank orders the pairs of two hosts, equally on both.
+type rank struct {
+	generation uint64
+	smaller    bool // begun by the smaller host ID
+}
+
+func (r rank) above(o rank) bool {
+	if r.generation != o.generation {
+		return r.generation > o.generation
+	}
+	return r.smaller && !o.smaller
+}
+
+// pair is the two SAs of one handshake.
+//
+//	begun here:  made (may send) ── packet came in ──► confirmed
+//	begun there: pending         ── packet came in ──► confirmed (may send)
+type pair struct {
+	rank      rank
+	in, out   ipsec.SA
+	began     time.Duration // when its init was sent (begun here) or came in
+	begunHere bool
+	confirmed bool          // a packet has come in on in
+	mute      bool          // out has been erased and must not be used
+	deaf      bool          // in has been erased and is no longer offered
+	inits     int           // sent since the pair was made, while unconfirmed
+	inUntil   time.Duration // when in goes
+}
+
+func (p *pair) pending() bool { return !p.begunHere && !p.confirmed }
+
+// outUntil is when sending on the pair ends.
+func (p *pair) outUntil() time.Duration {
+	if p.begunHere && !p.confirmed {
+		return p.began + unconfirmedLife
+	}
+	return p.began + maxAge
+}
+
+func (p *pair) silence() {
+	p.mute = true
+	p.out.Key.Wipe()
+}
+
+func (p *pair) deafen() {
+	p.deaf = true
+	p.in.Key.Wipe()
+}

@@ -1,0 +1,132 @@
+package handshake
+
+import (
+	"crypto/mlkem"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// Offsets and lengths in the payloads, as in the package comment.
+const (
+	initFixed      = 12 + mlkem.EncapsulationKeySize768
+	responseFixed  = 14 + mlkem.CiphertextSize768 + 18
+	maxCiphers     = 16
+	minSPI         = 256 // 0 to 255 are reserved (RFC 4303, section 2.1)
+	maxGeneration  = 1 << 62
+	responseCipher = 12
+)
+
+var errPayload = errors.New("malformed payload")
+
+// initPayload is what an initiator says about the pair that it wants.
+type initPayload struct {
+	generation       uint64
+	spi              ipsec.SPI // towards the sender
+	kem              []byte    // encapsulation key
+	ciphers          []ipsec.Cipher
+	sender, receiver string // host IDs
+}
+
+func (p initPayload) encode() []byte {
+	b := make([]byte, 0, initFixed+3+2*len(p.ciphers)+len(p.sender)+len(p.receiver))
+	b = binary.BigEndian.AppendUint64(b, p.generation)
+	b = binary.BigEndian.AppendUint32(b, uint32(p.spi))
+	b = append(b, p.kem...)
+	b = append(b, byte(len(p.ciphers)))
+	for _, c := range p.ciphers {
+		b = binary.BigEndian.AppendUint16(b, uint16(c))
+	}
+	return appendID(appendID(b, p.sender), p.receiver)
+}
+
+// parseInit checks form and ranges; what follows the known fields belongs to a later version.
+func parseInit(b []byte) (p initPayload, err error) {
+	if len(b) < initFixed+1 {
+		return p, errPayload
+	}
+	p.generation = binary.BigEndian.Uint64(b)
+	p.spi = ipsec.SPI(binary.BigEndian.Uint32(b[8:]))
+	p.kem = b[12:initFixed]
+	n := int(b[initFixed])
+	b = b[initFixed+1:]
+	if n > maxCiphers || len(b) < 2*n {
+		return p, errPayload
+	}
+	for i := range n {
+		p.ciphers = append(p.ciphers, ipsec.Cipher(binary.BigEndian.Uint16(b[2*i:])))
+	}
+	b = b[2*n:]
+	var ok1, ok2 bool
+	p.sender, b, ok1 = cutID(b)
+	p.receiver, _, ok2 = cutID(b)
+	if !ok1 || !ok2 || p.spi < minSPI || p.generation > maxGeneration {
+		return p, errPayload
+	}
+	return p, nil
+}
+
+func appendID(b []byte, id string) []byte { return append(append(b, byte(len(id))), id...) }
+
+func cutID(b []byte) (id string, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] == 0 || b[0] > maxHostID || len(b) < 1+int(b[0]) {
+		return "", nil, false
+	}
+	n := 1 + int(b[0])
+	return string(b[1:n]), b[n:], true
+}
+
+// responsePayload is what a responder says about the pair that it made.
+type responsePayload struct {
+	generation uint64
+	spi        ipsec.SPI // towards the responder
+	cipher     ipsec.Cipher
+	kem        []byte         // ciphertext
+	observed   netip.AddrPort // where the init came from
+}
+
+func (p responsePayload) encode() []byte {
+	b := make([]byte, 0, responseFixed)
+	b = binary.BigEndian.AppendUint64(b, p.generation)
+	b = binary.BigEndian.AppendUint32(b, uint32(p.spi))
+	b = binary.BigEndian.AppendUint16(b, uint16(p.cipher))
+	b = append(b, p.kem...)
+	addr := p.observed.Addr().As16()
+	return binary.BigEndian.AppendUint16(append(b, addr[:]...), p.observed.Port())
+}
+
+func parseResponse(b []byte) (p responsePayload, err error) {
+	if len(b) < responseFixed {
+		return p, errPayload
+	}
+	p.generation = binary.BigEndian.Uint64(b)
+	p.spi = ipsec.SPI(binary.BigEndian.Uint32(b[8:]))
+	p.cipher = ipsec.Cipher(binary.BigEndian.Uint16(b[responseCipher:]))
+	p.kem = b[14 : 14+mlkem.CiphertextSize768]
+	addr := netip.AddrFrom16([16]byte(b[responseFixed-18:])).Unmap()
+	p.observed = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[responseFixed-2:]))
+	if p.spi < minSPI || p.generation > maxGeneration {
+		return p, errPayload
+	}
+	return p, nil
+}
+
+// chooseCipher picks from what both have. A host without AES instructions puts ChaCha20-Poly1305 first, and it is taken if
+// either does: AES in software costs that host far more than ChaCha20 costs the other.
+func chooseCipher(offered, own []ipsec.Cipher) (ipsec.Cipher, bool) {
+	for _, first := range [][]ipsec.Cipher{own, offered} {
+		if len(first) > 0 && first[0] == ipsec.ChaCha20Poly1305 &&
+			slices.Contains(offered, first[0]) && slices.Contains(own, first[0]) {
+			return first[0], true
+		}
+	}
+	for _, c := range offered {
+		if slices.Contains(own, c) {
+			return c, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,159 @@
+package handshake
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// probeTimes are when, after the answer, a packet is asked for that proves the new pair.
+var probeTimes = [...]time.Duration{0, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+
+// peer is what the machine holds about another host.
+//
+// Invariants: pairs is sorted, the highest rank first; out is nil or in pairs, neither mute nor pending, and no pair below
+// it may be sent on; at most one handshake of ours is outstanding.
+type peer struct {
+	Peer
+	smaller bool // this host has the smaller host ID
+	pairs   []*pair
+	out     *pair
+	init    *initiation
+
+	generation uint64        // highest one known
+	startAt    time.Duration // when the next init is due
+	probeAt    time.Duration // when the next probe is due
+	probes     int           // sent for out
+	unknownAt  time.Duration // before this, unknown SPIs start nothing
+
+	attempts int            // inits sent since the last success
+	observed netip.AddrPort // of this host, as the peer sees it
+	note     string         // what went wrong last
+}
+
+// begins says whether all facts for a handshake are there.
+func (p *peer) begins() bool { return p.Public != [32]byte{} && p.Remote.IsValid() }
+
+// insert adds a pair and keeps the bounds; it returns the pairs that had to go.
+func (p *peer) insert(pr *pair) (gone []*pair) {
+	at, _ := slices.BinarySearchFunc(p.pairs, pr, func(a, b *pair) int {
+		if a.rank.above(b.rank) {
+			return -1
+		}
+		return 1
+	})
+	p.pairs = slices.Insert(p.pairs, at, pr)
+	p.generation = max(p.generation, pr.rank.generation)
+	return append(p.overflow(maxPending, (*pair).pending),
+		p.overflow(maxInbound, func(q *pair) bool { return !q.pending() })...)
+}
+
+// overflow removes the lowest pairs of a kind beyond limit, but never the one in use.
+func (p *peer) overflow(limit int, kind func(*pair) bool) (gone []*pair) {
+	n := 0
+	p.pairs = slices.DeleteFunc(p.pairs, func(q *pair) bool {
+		if kind(q) {
+			n++
+		}
+		if !kind(q) || n <= limit || q == p.out {
+			return false
+		}
+		gone = append(gone, q)
+		return true
+	})
+	return gone
+}
+
+// adopt makes pr the pair that is sent on, for good: all lower ones are silenced.
+func (p *peer) adopt(pr *pair) {
+	p.out = pr
+	for _, q := range p.pairs {
+		if pr.rank.above(q.rank) {
+			q.silence()
+		}
+	}
+}
+
+// confirm notes that a packet has come in on pr: the other side sends on it, and never again on a lower one.
+func (p *peer) confirm(now time.Duration, pr *pair) {
+	if pr.confirmed {
+		return
+	}
+	pr.confirmed = true
+	pr.inUntil = pr.began + maxAge + 2*oldGrace
+	above := false
+	for _, q := range p.pairs {
+		if q != pr && q.confirmed && q.rank.above(pr.rank) {
+			above = true
+		}
+		if pr.rank.above(q.rank) || q == pr && above {
+			q.inUntil = min(q.inUntil, now+oldGrace)
+		}
+	}
+}
+
+// rekeyAt is when the handshake that replaces pr begins: the smaller host ID first.
+func (p *peer) rekeyAt(pr *pair) time.Duration {
+	at := pr.began + maxAge - rekeyBefore
+	if !p.smaller {
+		at += secondDelay
+	}
+	return at
+}
+
+// expire removes what has reached its end and returns the removed pairs.
+func (p *peer) expire(now time.Duration) (changed bool, gone []*pair) {
+	if p.out != nil && p.out.outUntil() <= now {
+		p.giveUpOut(now)
+		changed = true
+	}
+	p.pairs = slices.DeleteFunc(p.pairs, func(q *pair) bool {
+		if q.inUntil > now && !(q.deaf && q.mute) {
+			return false
+		}
+		if q == p.out {
+			p.giveUpOut(now)
+		}
+		gone = append(gone, q)
+		return true
+	})
+	return changed || len(gone) > 0, gone
+}
+
+// giveUpOut leaves the peer without a pair to send on, which begins a handshake.
+func (p *peer) giveUpOut(now time.Duration) {
+	p.out.silence()
+	p.out, p.probeAt = nil, never
+	p.startAt = min(p.startAt, now)
+}
+
+// next is when something is due.
+func (p *peer) next() time.Duration {
+	next := min(p.startAt, p.probeAt)
+	if !p.begins() {
+		next = p.probeAt
+	}
+	if p.out != nil {
+		next = min(next, p.out.outUntil())
+	}
+	for _, q := range p.pairs {
+		next = min(next, q.inUntil)
+	}
+	return next
+}
+
+// sas is what the data plane must carry for the peer.
+func (p *peer) sas() (set ipsec.SASet) {
+	for _, q := range p.pairs {
+		if !q.deaf {
+			set.In = append(set.In, q.in)
+		}
+	}
+	if p.out != nil {
+		out := p.out.out
+		set.Out = &out
+	}
+	return set
+}

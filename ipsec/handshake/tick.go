@@ -1,0 +1,93 @@
+package handshake
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// firstRetry is how long the first init waits for its response; each further one waits twice as long, up to maxRetry.
+	firstRetry = time.Second
+	maxRetry   = 15 * time.Second
+	// proofTime is how long a new pair may go without a packet before another handshake begins.
+	proofTime = 5 * time.Second
+	// secondDelay is by how much the larger host ID waits for the smaller one to begin where either could.
+	secondDelay = 5 * time.Second
+	// initsPerTick keeps a Tick short when hundreds of peers appear at once; the next one follows at once.
+	initsPerTick = 16
+)
+
+// Tick does what is due, and returns when it must be called next at the latest (a time as now is).
+func (m *Machine) Tick(now time.Duration) (outputs []Output, next time.Duration) {
+	m.seen.expire(now)
+	next = m.parts.expire(now)
+	budget := initsPerTick
+	for _, p := range m.sorted() {
+		changed, gone := p.expire(now)
+		m.wipe(gone)
+		if changed {
+			outputs = append(outputs, SAsChanged{p.HostID})
+		}
+		if p.probeAt <= now {
+			outputs = append(outputs, m.probe(p))
+		}
+		if p.begins() && p.startAt <= now && budget > 0 {
+			budget--
+			outputs = append(outputs, m.begin(now, p)...)
+		}
+		next = min(next, p.next())
+	}
+	return outputs, max(next, now)
+}
+
+// probe asks for a packet on the pair in use and schedules the next one.
+func (m *Machine) probe(p *peer) Output {
+	answered := p.probeAt - probeTimes[p.probes]
+	p.probes++
+	p.probeAt = never
+	if p.probes < len(probeTimes) {
+		p.probeAt = answered + probeTimes[p.probes]
+	}
+	return Probe{p.HostID}
+}
+
+// begin sends a fresh init in place of the one that may be outstanding.
+func (m *Machine) begin(now time.Duration, p *peer) (outputs []Output) {
+	m.cancel(p)
+	p.attempts++
+	p.startAt = now + m.backOff(p.attempts)
+	if out := p.out; out != nil && out.begunHere && !out.confirmed {
+		if out.inits++; out.inits > unconfirmedInits {
+			p.out = nil
+			out.silence()
+			p.probeAt = never
+			outputs = append(outputs, SAsChanged{p.HostID})
+		}
+	}
+	init, body, err := m.newInit(now, p)
+	if err != nil {
+		p.note = fmt.Sprintf("no init could be made: %v", err)
+		return outputs
+	}
+	p.init = init
+	m.inits[init.index] = p
+	h := header{kind: typeInit, sender: init.index}
+	for _, d := range split(h, body, macKey(p.Public[:])) {
+		outputs = append(outputs, Send{p.Remote, d})
+	}
+	return outputs
+}
+
+// backOff is how long the given attempt, from 1, waits for its response. The jitter keeps hosts that were started together
+// from staying in step.
+func (m *Machine) backOff(attempt int) time.Duration {
+	wait := maxRetry
+	if attempt < 5 {
+		wait = firstRetry << (attempt - 1)
+	}
+	n, err := m.random32()
+	if err != nil {
+		return wait
+	}
+	return wait - time.Duration(uint64(wait/4)*uint64(n)>>32)
+}
