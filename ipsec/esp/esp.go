@@ -2,9 +2,9 @@
 // bytes in, bytes out, no I/O, no clock, no goroutine. UDP encapsulation (RFC 3948) adds nothing to the bytes, so a
 // packet here starts with the SPI.
 //
-//	 0      4         8              16                                          n-16        n
-//	 | SPI  | seq low | explicit IV  | inner IPv4 packet | pad 1,2,3 | len | 4   | ICV       |
-//	 |<--- AAD (with seq high) --->| |<------------- encrypted ----------------->|
+//	0      4         8              16                                          n-16        n
+//	| SPI  | seq low | explicit IV  | inner IPv4 packet | pad 1,2,3 | len | 4   | ICV       |
+//	|<--- AAD (with seq high) --->| |<------------- encrypted ----------------->|
 //
 // Both transforms of the package, AES-256-GCM (RFC 4106) and ChaCha20-Poly1305 (RFC 7634), share this layout, a
 // 12-byte nonce of salt and explicit IV, and a 16-byte ICV.
