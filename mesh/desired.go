@@ -1,0 +1,82 @@
+package mesh
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/store"
+)
+
+// Options are what Compute must know about this host besides facts.
+type Options struct {
+	Self    string       // host ID
+	MTU     int          // inner MTU of this host's own underlay, see MTU (bytes)
+	V6      bool         // this host's underlay is IPv6
+	Encap   ipsec.Encap  // this host's encapsulation
+	Routers netip.Prefix // the range of router addresses
+}
+
+// Desired is everything that this host must carry, but for the SAs. It is a value: sorted throughout, so that equal
+// facts give equal values whatever their history.
+type Desired struct {
+	Revision int64          // of the snapshot
+	Guard    []netip.Prefix // every pool of the environment, also of networks that are not on this host
+	Router   netip.Addr     // this host's router address; invalid until it has one
+	MTU      int            // of the tunnel: the smallest of this host's and its peers' (bytes)
+	Filter   link.Filter
+	Bridges  []link.Bridge // one per network on this host, by name
+	Ports    []link.Veth   // one per endpoint on this host, by name of the router end
+	Peers    []Peer        // every other host, by ID
+	// Homes says of every accepted address on this host's networks where it lives.
+	Homes map[Home]net.HardwareAddr
+	// Ignored are facts that were not accepted, with the reason. Sorted.
+	Ignored []string
+}
+
+// Home is an address on a bridge. In Desired.Homes it maps to its container's MAC if that is on this host, to nil if it
+// is remote.
+type Home struct {
+	Bridge string
+	Addr   netip.Addr
+}
+
+// Peer is another host: what the handshake and the data plane must know of it.
+type Peer struct {
+	ID       string
+	Name     string   // for people
+	Key      [32]byte // X25519 public key
+	Remote   netip.AddrPort
+	Encap    ipsec.Encap
+	Router   netip.Addr     // invalid if it has none that it holds a claim on
+	Prefixes []netip.Prefix // its endpoints on this host's networks, and its router address, sorted
+}
+
+// Config puts together what Compute wants and the SAs that the handshake holds, by host ID. SAs of hosts that are no
+// peers are left out.
+func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
+	c := ipsec.Config{Router: d.Router, MTU: d.MTU, Peers: make([]ipsec.Peer, 0, len(d.Peers))}
+	for _, p := range d.Peers {
+		set := sas[p.ID]
+		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: p.Remote, Encap: p.Encap, Router: p.Router,
+			Prefixes: p.Prefixes, In: set.In, Out: set.Out})
+	}
+	return c
+}
+
+// Compute works out what this host must carry. It is pure: it neither changes nor keeps its arguments' maps. About this
+// host's own networks, claims and endpoints local is believed, about all else the snapshot.
+//
+//   - A remote endpoint is accepted only under a claim (on its address, or on the block that holds it) of its own host,
+//     on a network that is on this host, inside its pool, other than its gateway, and not where a local endpoint lives.
+//   - Peers are the hosts that have a handshake key, an underlay address and a port.
+//   - Networks that are not on this host are guarded against but have no bridge and no routes.
+func Compute(snap *store.Snapshot, local *store.Local, o Options) Desired {
+	c := newComputation(snap, local, o)
+	c.networks()
+	c.ownEndpoints()
+	c.peers()
+	c.remoteEndpoints()
+	return c.result()
+}
