@@ -4,7 +4,8 @@
 //
 //	0      4         8              16                                          n-16        n
 //	| SPI  | seq low | explicit IV  | inner IPv4 packet | pad 1,2,3 | len | 4   | ICV       |
-//	|<--- AAD (with seq high) --->| |<------------- encrypted ----------------->|
+//	|<--- AAD ---->|               |<------------- encrypted ----------------->|
+//	  with seq high between the two
 //
 // Both transforms of the package, AES-256-GCM (RFC 4106) and ChaCha20-Poly1305 (RFC 7634), share this layout, a
 // 12-byte nonce of salt and explicit IV, and a 16-byte ICV.
