@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+)
+
+// TestRunFlags: --mac-address, --network-alias and inspect are as on a bridge network.
+func TestRunFlags(t *testing.T) {
+	s := shared(t)
+	const mac = "02:11:22:33:44:55"
+	c := start(t, s.Hosts[0], mesh, "flags", "--mac-address", mac, "--network-alias", "other")
+	a, err := c.Attachment(t.Context(), mesh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.MacAddress != mac || a.IPAddress != c.Addr.String() || a.IPPrefixLen != 16 || !slices.Contains(a.Aliases, "other") {
+		t.Errorf("inspect: %+v", a)
+	}
+	links, err := c.Exec(t.Context(), "ip", "addr", "show", "eth0")
+	if err != nil || !strings.Contains(links, mac) || !strings.Contains(links, c.Addr.String()+"/16") {
+		t.Errorf("inside: %s, %v", links, err)
+	}
+	near, far := start(t, s.Hosts[0], mesh, "near"), start(t, s.Hosts[1], mesh, "far")
+	s.reach(t, far, c.Addr)
+	s.reach(t, c, far.Addr)
+	if out, err := near.Exec(t.Context(), "ping", "-c1", "-W2", "other"); err != nil {
+		t.Errorf("the alias: %v: %s", err, out)
+	}
+	var network struct {
+		Driver     string
+		Containers map[string]struct{ Name, IPv4Address, MacAddress string }
+	}
+	if err := s.Hosts[0].Inspect(t.Context(), "network", mesh, &network); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := json.Marshal(network)
+	if !strings.Contains(string(text), c.Addr.String()+"/16") || !strings.Contains(string(text), mac) {
+		t.Errorf("network inspect: %s", text)
+	}
+}
+
+// TestConnect: a running container is connected to a second network and disconnected from it.
+func TestConnect(t *testing.T) {
+	s := shared(t)
+	ctx := t.Context()
+	const blue = "blue"
+	for _, h := range s.Hosts[:2] {
+		if _, err := h.Docker(ctx, append(create, "--subnet", "10.77.0.0/16", "--ipam-opt", "meshsec.network="+blue, blue)...); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { removeNetwork(t, h, blue) })
+	}
+	far := start(t, s.Hosts[1], blue, "far")
+	c := start(t, s.Hosts[0], mesh, "c")
+	if _, err := c.Ping(ctx, s.watch.Canary, far.Addr, 1); err == nil {
+		t.Error("one network reaches another")
+	}
+	for range 2 {
+		if _, err := s.Hosts[0].Docker(ctx, "network", "connect", "--ip", "10.77.3.4", blue, "c"); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := c.Attachment(ctx, blue); err != nil || a.IPAddress != "10.77.3.4" {
+			t.Errorf("connected: %+v, %v", a, err)
+		}
+		s.reach(t, c, far.Addr)
+		if _, err := c.Transfer(ctx, s.watch.Canary, far.Addr, megabyte); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Hosts[0].Docker(ctx, "network", "disconnect", blue, "c"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Ping(ctx, s.watch.Canary, far.Addr, 1); err == nil {
+			t.Error("a disconnected container still reaches the network")
+		}
+	}
+}
+
+// TestOutside: containers reach the world through docker_gwbridge, and published ports are reached from there.
+func TestOutside(t *testing.T) {
+	s := shared(t)
+	ctx := t.Context()
+	h := s.Hosts[0]
+	c := start(t, h, mesh, "web", "-p", "8080:9000")
+	if out, err := c.Exec(ctx, "ping", "-c1", "-W2", testnet.Internet.String()); err != nil {
+		t.Errorf("outside: %v: %s", err, out)
+	}
+	port, err := h.Docker(ctx, "port", "web", "9000")
+	if err != nil || !strings.Contains(port, "8080") {
+		t.Errorf("docker port: %q, %v", port, err)
+	}
+	// The probe speaks from the world. Its payload is not the canary: it crosses the underlay as it should, in the clear.
+	out, err := s.Outside.Run(ctx, s.Dir()+"/probe", "transfer", "-port", "8080", "-size", "100000", h.Addr.String())
+	if err != nil || !strings.Contains(out, `"up":true,"down":true`) {
+		t.Errorf("the published port: %s, %v", out, err)
+	}
+	far := start(t, s.Hosts[1], mesh, "far")
+	s.reach(t, far, c.Addr)
+	internal := start(t, s.Hosts[2], mesh, "plain")
+	s.reach(t, internal, c.Addr)
+}

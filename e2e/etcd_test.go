@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+)
+
+// TestExternalEtcd: Debian's etcd with TLS holds the facts. The first host founds the environment there, a second one without
+// a token is told what to set, and with it joins.
+func TestExternalEtcd(t *testing.T) {
+	s := own(t, 2)
+	ctx := t.Context()
+	settings := externalEtcd(t, s)
+	first, second := s.Hosts[0], s.Hosts[1]
+	if err := first.InstallPlugin(ctx, settings...); err != nil {
+		t.Fatal(err)
+	}
+	if err := createMesh(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.InstallPlugin(ctx, settings...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "being told to join", func() error {
+		return refusal(t, second, []string{"set JOIN"}, with(mesh)...)
+	})
+	if _, err := second.Docker(ctx, "plugin", "disable", "-f", testnet.Plugin); err != nil {
+		t.Fatal(err)
+	}
+	token, err := first.Token(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// From a file, as one would who keeps secrets out of `docker plugin inspect`.
+	file, err := second.WriteEtc("token", []byte(token+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.SetPlugin(ctx, "JOIN="+file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Docker(ctx, "plugin", "enable", testnet.Plugin); err != nil {
+		t.Fatal(err)
+	}
+	if err := createMesh(ctx, second); err != nil {
+		t.Fatal(err)
+	}
+	a, b := start(t, first, mesh, "a"), start(t, second, mesh, "b")
+	s.reach(t, a, b.Addr)
+	if _, err := b.Transfer(ctx, s.watch.Canary, a.Addr, megabyte); err != nil {
+		t.Error(err)
+	}
+}
+
+// externalEtcd runs an etcd on the outside host and gives each host its files; it returns the settings that name them.
+func externalEtcd(t *testing.T, s *suite) []string {
+	t.Helper()
+	ca := newAuthority(t)
+	_, outside := testnet.Underlay()
+	files := map[string][]byte{"etcd-ca.pem": ca.pem}
+	files["etcd.pem"], files["etcd-key.pem"] = ca.issue(t, "etcd", outside.AsSlice())
+	for _, h := range append([]*testnet.Host{s.Outside}, s.Hosts...) {
+		for name, content := range files {
+			if _, err := h.WriteEtc(name, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const etc = "/etc/docker/"
+	url := "https://" + outside.String() + ":2379"
+	p, err := s.Outside.Start("etcd", nil, "etcd", "--data-dir", s.Outside.Data("etcd"),
+		"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:2380",
+		"--cert-file", etc+"etcd.pem", "--key-file", etc+"etcd-key.pem", "--client-cert-auth", "--trusted-ca-file", etc+"etcd-ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(p.Output())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+		defer cancel()
+		if err := p.Stop(ctx, unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{"ETCD=" + url, "ETCD_CA=" + etc + "etcd-ca.pem", "ETCD_CERT=" + etc + "etcd.pem", "ETCD_KEY=" + etc + "etcd-key.pem"}
+}

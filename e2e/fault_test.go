@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+)
+
+// fault is two containers on two hosts with pings going on between them.
+func fault(t *testing.T, s *suite) (from, to *testnet.Container, flow *testnet.Flow) {
+	t.Helper()
+	from, to = start(t, s.Hosts[0], mesh, "from"), start(t, s.Hosts[1], mesh, "to")
+	s.reach(t, from, to.Addr)
+	flow, err := from.StartFlow(t.Context(), s.watch.Canary, to.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { flow.Stop() })
+	return from, to, flow
+}
+
+// TestVethDeleted: without its mesh interface a container's packets try docker_gwbridge, and the host's guard stops them.
+func TestVethDeleted(t *testing.T) {
+	s := shared(t)
+	before := footprint(t, s)
+	from, to, _ := fault(t, s)
+	h := from.Host
+	links, err := h.RunRouter(t.Context(), "sh", "-c", "ip -o link show type veth | awk -F'[ @:]+' '{print $2}'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := guardDrops(t, h)
+	for link := range strings.FieldsSeq(links) {
+		if _, err := h.RunRouter(t.Context(), "ip", "link", "del", link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The container now has only its other interface, and a default route through it.
+	route, err := from.Exec(t.Context(), "ip", "route", "get", to.Addr.String())
+	if err != nil || !strings.Contains(route, "via 172.") {
+		t.Fatalf("the packets do not try docker_gwbridge: %s, %v", route, err)
+	}
+	if _, err := from.Ping(t.Context(), s.watch.Canary, to.Addr, 5); err == nil {
+		t.Error("pings without an interface are answered")
+	}
+	if now := guardDrops(t, h); now <= dropped {
+		t.Errorf("the guard dropped nothing: %d packets before, %d now", dropped, now)
+	}
+	remove(t, h, "from")
+	remove(t, to.Host, "to")
+	unchanged(t, s, before)
+}
+
+// guardDrops is the number of packets that the table in the host's namespace has dropped.
+func guardDrops(t *testing.T, h *testnet.Host) (packets int) {
+	t.Helper()
+	out, err := h.Run(t.Context(), "nft", "list", "table", "inet", "meshsec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(out, "\n") {
+		var n int
+		if _, rest, ok := strings.Cut(line, "counter packets "); ok {
+			if _, err := fmt.Sscanf(rest, "%d", &n); err == nil {
+				packets += n
+			}
+		}
+	}
+	return packets
+}
+
+// TestRouterDown: with the router's interfaces set down nothing passes, nothing leaks, and it is repaired.
+func TestRouterDown(t *testing.T) {
+	s := shared(t)
+	_, _, flow := fault(t, s)
+	h := s.Hosts[0]
+	for _, links := range []string{"type bridge", "mesh0"} {
+		out, err := h.RunRouter(t.Context(), "sh", "-c", "ip -o link show "+links+" | awk -F'[ @:]+' '{print $2}' | xargs -n1 -I% ip link set % down")
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if err := flow.Goes(t.Context(), 2*patience); err != nil {
+			t.Errorf("%s set down and not repaired: %v", links, err)
+		}
+	}
+	t.Logf("%d pings lost", flow.Stop())
+}
+
+// TestAgentKilled: the agent is killed under traffic; it comes back, the traffic goes on, and what was there stays.
+func TestAgentKilled(t *testing.T) {
+	s := shared(t)
+	from, to, flow := fault(t, s)
+	before := footprint(t, s)
+	for _, h := range []*testnet.Host{from.Host, to.Host} {
+		pid, err := h.KillAgent(unix.SIGKILL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the process's end", func() error {
+			if unix.Kill(pid, 0) == nil {
+				return fmt.Errorf("%d still runs", pid)
+			}
+			return nil
+		})
+		if err := flow.Goes(t.Context(), patience); err != nil {
+			t.Errorf("agent of %s killed: %v", h.Name, err)
+		}
+	}
+	t.Logf("%d pings lost by two kills", flow.Stop())
+	unchanged(t, s, before)
+	s.reach(t, to, from.Addr)
+}
+
+// TestCableOut: a host without underlay keeps its own containers connected, and finds its peers again.
+func TestCableOut(t *testing.T) {
+	s := shared(t)
+	from, _, flow := fault(t, s)
+	neighbour := start(t, from.Host, mesh, "neighbour")
+	if err := s.SetPort(t.Context(), from.Host, false); err != nil {
+		t.Fatal(err)
+	}
+	s.reach(t, from, neighbour.Addr)
+	if err := s.SetPort(t.Context(), from.Host, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := flow.Goes(t.Context(), 2*patience); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGuardHolds: what a container or the host itself sends to a pool by another way is dropped, also after the plugin's end.
+func TestGuardHolds(t *testing.T) {
+	s := shared(t)
+	h := s.Hosts[1]
+	outsider := start(t, h, "bridge", "outsider")
+	far := start(t, s.Hosts[0], mesh, "far")
+	if _, err := outsider.Ping(t.Context(), s.watch.Canary, far.Addr, 2); err == nil {
+		t.Error("a container of another network reaches the mesh")
+	}
+	if _, err := h.Run(t.Context(), s.Dir()+"/probe", "ping", "-canary", hex.EncodeToString(s.watch.Canary[:]), "-count", "2", far.Addr.String()); err == nil {
+		t.Error("the host itself reaches the mesh")
+	}
+}

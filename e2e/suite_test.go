@@ -1,0 +1,242 @@
+// Package e2e tests the whole through Docker's command line: real dockerds in test hosts, the managed plugin in each, and
+// every frame of the underlay watched for leaks.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+	"github.com/meshsec/meshsec/internal/testnet/leak"
+)
+
+const (
+	mesh = "mesh" // the Docker network that every host of the shared cluster has
+
+	// patience is for things that take a moment: a first handshake, a route's arrival, a repair.
+	patience = 20 * time.Second
+	// cleanup bounds what is taken down after a test.
+	cleanup = time.Minute
+)
+
+// create is the command that the README gives, without the network's name.
+var create = []string{"network", "create", "-d", "meshsec", "--ipam-driver", "meshsec"}
+
+// suite is a cluster with the plugin, watched.
+type suite struct {
+	*testnet.Cluster
+	watch *leak.Watch
+}
+
+// The cluster that most tests share: three hosts, joined, each with the network mesh.
+var (
+	sharedOnce  sync.Once
+	sharedSuite *suite
+	errShared   error
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if sharedSuite != nil {
+		if err := sharedSuite.end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// shared gives the test the shared cluster and holds the test to its leak harness.
+func shared(t *testing.T) *suite {
+	t.Helper()
+	needRoot(t)
+	sharedOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		if sharedSuite, errShared = newSuite(ctx, 3, true); errShared == nil {
+			errShared = sharedSuite.joinAll(ctx)
+		}
+	})
+	if errShared != nil {
+		if sharedSuite != nil {
+			sharedSuite.dump(t)
+		}
+		t.Fatal(errShared)
+	}
+	sharedSuite.hold(t)
+	return sharedSuite
+}
+
+// own gives the test a cluster of its own, with dockerds but without plugins.
+func own(t *testing.T, hosts int) *suite {
+	t.Helper()
+	needRoot(t)
+	s, err := newSuite(t.Context(), hosts, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.hold(t)
+	return s
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	if testing.Short() {
+		t.Skip("short: starts dockerds")
+	}
+}
+
+var build = sync.OnceValue(func() error {
+	return errors.Join(testnet.Setup(context.Background()), testnet.Build(context.Background()))
+})
+
+func newSuite(ctx context.Context, hosts int, docker bool) (*suite, error) {
+	if err := build(); err != nil {
+		return nil, err
+	}
+	c, err := testnet.New(ctx, testnet.Options{Hosts: hosts, Docker: docker})
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.Watch()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &suite{Cluster: c, watch: w}, nil
+}
+
+func (s *suite) end() error { return errors.Join(s.watch.Close(), s.Close()) }
+
+// hold fails the test at its end if anything leaked meanwhile, and shows logs when it failed.
+func (s *suite) hold(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.dump(t)
+		}
+	})
+	s.watch.Check(t)
+}
+
+func (s *suite) dump(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+	defer cancel()
+	for _, h := range s.Hosts {
+		status, _ := h.Meshsec(ctx, "status")
+		peers, _ := h.Meshsec(ctx, "peers")
+		t.Logf("--- %s\n%s\n%s\n%s", h.Name, status, peers, h.DockerdLog(25))
+	}
+}
+
+// joinAll installs the plugin everywhere, host 1 as the founder, and makes the network.
+func (s *suite) joinAll(ctx context.Context) error {
+	if err := s.Hosts[0].InstallPlugin(ctx); err != nil {
+		return err
+	}
+	for _, h := range s.Hosts[1:] {
+		if err := s.join(ctx, h); err != nil {
+			return err
+		}
+	}
+	var group errgroup.Group
+	for _, h := range s.Hosts {
+		group.Go(func() error { return createMesh(ctx, h) })
+	}
+	return group.Wait()
+}
+
+// join installs the plugin on a further host with a token of the first.
+func (s *suite) join(ctx context.Context, h *testnet.Host, settings ...string) error {
+	token, err := s.Hosts[0].Token(ctx)
+	if err != nil {
+		return err
+	}
+	return h.InstallPlugin(ctx, append(settings, "JOIN="+token)...)
+}
+
+func createMesh(ctx context.Context, h *testnet.Host) error {
+	_, err := h.Docker(ctx, append(create, mesh)...)
+	return err
+}
+
+// start starts a container on the host for the test's duration.
+func start(t *testing.T, h *testnet.Host, network, name string, flags ...string) *testnet.Container {
+	t.Helper()
+	c, err := h.StartContainer(t.Context(), network, name, flags...)
+	t.Cleanup(func() { remove(t, h, name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// remove removes containers, if they are there.
+func remove(t *testing.T, h *testnet.Host, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+	defer cancel()
+	_, err := h.Docker(ctx, append([]string{"rm", "-f"}, names...)...)
+	if err != nil && !strings.Contains(err.Error(), "No such container") {
+		t.Error(err)
+	}
+}
+
+// reach pings until an answer comes, and fails the test if none does.
+func (s *suite) reach(t *testing.T, from *testnet.Container, to netip.Addr) {
+	t.Helper()
+	err := testnet.Until(t.Context(), patience, func() error {
+		_, err := from.Ping(t.Context(), s.watch.Canary, to, 1)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s on %s does not reach %s: %v", from.Name, from.Host.Name, to, err)
+	}
+}
+
+// eventually fails the test when the condition does not come true in time.
+func eventually(t *testing.T, what string, condition func() error) {
+	t.Helper()
+	if err := testnet.Until(t.Context(), patience, condition); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// refused fails the test unless docker, run on the host, fails with all the words.
+func refused(t *testing.T, h *testnet.Host, words []string, args ...string) {
+	t.Helper()
+	if err := refusal(t, h, words, args...); err != nil {
+		t.Error(err)
+	}
+}
+
+// refusal is an error unless docker, run on the host, fails with all the words.
+func refusal(t *testing.T, h *testnet.Host, words []string, args ...string) error {
+	_, err := h.Docker(t.Context(), args...)
+	if err == nil {
+		return fmt.Errorf("docker %s: accepted", strings.Join(args, " "))
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			return fmt.Errorf("docker %s: error without %q: %w", strings.Join(args, " "), word, err)
+		}
+	}
+	return nil
+}
