@@ -5,17 +5,24 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// sourceAge is how long a choice of source is kept: routes change.
-const sourceAge = 30 * time.Second
+const (
+	// sourceAge is how long a choice of source is kept: routes change.
+	sourceAge = 30 * time.Second
+	// maxChoices is how many choices are kept; then all are made anew. More peers than this there are not, but an
+	// answer to a stranger makes an entry, too.
+	maxChoices = 10000
+)
 
 // sources chooses the local address that datagrams to a destination leave from, when the socket is bound to the
 // wildcard address: always one that was advertised, so that the other side's firewall knows it. Safe for concurrent use.
 type sources struct {
 	addrs  []netip.Addr // advertised, unmapped
 	chosen sync.Map     // netip.Addr of the destination → choice
+	made   atomic.Int64 // choices since chosen was empty
 	lookup func(netip.Addr) netip.Addr
 	now    func() time.Time
 }
@@ -45,6 +52,10 @@ func (s *sources) to(dst netip.Addr) netip.Addr {
 		return c.(choice).source
 	}
 	c := choice{source: s.choose(dst), at: now}
+	if s.made.Add(1) > maxChoices {
+		s.chosen.Clear()
+		s.made.Store(1)
+	}
 	s.chosen.Store(dst, c)
 	return c.source
 }
