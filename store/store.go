@@ -4,75 +4,138 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net/netip"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 )
-
-// ErrUnreachable says that etcd was not reached in the time given; the error's text names the endpoints.
-var ErrUnreachable = errors.New("etcd not reached")
 
 // Config is where and as whom to reach etcd.
 type Config struct {
 	Environment string
-	Endpoints   []string      // URLs, https unless TLS is nil
+	Endpoints   []string      // URLs: https with TLS, http without
 	TLS         *tls.Config   // nil: plaintext
-	Self        string        // this host's ID; empty: only read
+	Self        string        // this host's ID; empty: no lease and no publisher
 	ListEvery   time.Duration // how often everything is listed again; 0: 60 s
+	LeaseTTL    time.Duration // of alive/<self>, in whole seconds; 0: 20 s
+	ClaimGrace  time.Duration // how long a claim may be in etcd before the Checkpoint has it; 0: 2 min
 }
+
+// pingEvery is how often the lease is kept alive, which also shows that etcd is there.
+func (c Config) pingEvery() time.Duration { return c.LeaseTTL / 4 }
 
 // Store is the etcd side: snapshots of the facts, claims, and the publisher. All methods may be called concurrently.
-type Store struct{}
+type Store struct {
+	cfg    Config
+	prefix string
+	client *clientv3.Client
+	cp     *Checkpoint
+	log    *logrus.Entry
 
-// Open returns a Store that works once Run runs. It does not wait for etcd: the Snapshot is the checkpoint's until then.
-func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) { return &Store{}, nil }
+	snapshot atomic.Pointer[Snapshot]
+	notifier
+	health  health
+	refresh chan struct{}
 
-// Run lists, watches and publishes until ctx ends.
-func (s *Store) Run(ctx context.Context) error { return nil }
+	host       atomic.Pointer[Host] // what SetHost was given
+	own        ownFacts
+	publish    chan struct{}
+	conflicts  atomic.Pointer[map[string]string]
+	complaints sync.Map // errors logged once
+	closeOnce  sync.Once
+}
 
-// Close releases a Store whose Run has returned or was never called.
-func (s *Store) Close() error { return nil }
+// Open returns a Store that works once Run runs. It does not wait for etcd: until then the Snapshot is the one on disk.
+func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
+	if err := CheckName(cfg.Environment); err != nil {
+		return nil, fmt.Errorf("environment: %w", err)
+	}
+	if cfg.Self != "" {
+		if err := CheckHostID(cfg.Self); err != nil {
+			return nil, err
+		}
+	}
+	if len(cfg.Endpoints) == 0 {
+		return nil, errors.New("etcd: no endpoints")
+	}
+	cfg.ListEvery = orDefault(cfg.ListEvery, time.Minute)
+	cfg.LeaseTTL = orDefault(cfg.LeaseTTL, 20*time.Second)
+	cfg.ClaimGrace = orDefault(cfg.ClaimGrace, 2*time.Minute)
+	client, err := newClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg: cfg, prefix: Prefix(cfg.Environment), client: client, cp: cp, log: log,
+		refresh: make(chan struct{}, 1),
+		publish: make(chan struct{}, 1),
+	}
+	s.own.init(cfg.Self)
+	saved, err := cp.loadSnapshot(cfg.Environment)
+	if err != nil {
+		log.WithError(err).Warn("snapshot on disk not used")
+		saved = &Snapshot{}
+	}
+	s.snapshot.Store(saved)
+	return s, nil
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d <= 0 {
+		return def
+	}
+	return d
+}
+
+// Run lists, watches and publishes until ctx ends; then it saves the snapshot and gives the lease back. It returns nil
+// when ctx ended: without etcd it tries for ever. Call it once; the Checkpoint must stay open until it returns.
+func (s *Store) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.follow(ctx) })
+	group.Go(func() error { return s.save(ctx) })
+	group.Go(func() error { return s.stayAlive(ctx) })
+	if s.cfg.Self != "" {
+		group.Go(func() error { return s.publishAll(ctx) })
+	}
+	return errors.Join(group.Wait(), s.Close())
+}
+
+// Close frees the connections of a Store. Run does it when it ends; only a Store that never ran needs it.
+func (s *Store) Close() error {
+	var err error
+	s.closeOnce.Do(func() { err = s.client.Close() })
+	if errors.Is(err, context.Canceled) { // the client's way to say that it is closed
+		return nil
+	}
+	return err
+}
 
 // Snapshot returns the latest facts, never nil.
-func (s *Store) Snapshot() *Snapshot { return &Snapshot{} }
+func (s *Store) Snapshot() *Snapshot { return s.snapshot.Load() }
 
-// Subscribe returns a channel that holds one value when there was a swap since the last receive.
-func (s *Store) Subscribe() <-chan struct{} { return nil }
+// Subscribe returns a channel of its own that holds one value when the Snapshot was swapped since the last receive.
+func (s *Store) Subscribe() <-chan struct{} { return s.subscribe() }
 
 // Refresh asks for a full list now, without waiting for it.
-func (s *Store) Refresh() {}
+func (s *Store) Refresh() { poke(s.refresh) }
 
-// Healthy says whether etcd was reached lately, and if not, why.
-func (s *Store) Healthy() (ok bool, why string) { return false, "" }
-
-// SetHost sets this host's fact, which the publisher writes.
-func (s *Store) SetHost(h Host) {}
-
-// CreateNetwork creates the network unless it exists, and returns the one that is there.
-func (s *Store) CreateNetwork(ctx context.Context, n Network) (Network, error) { return n, nil }
-
-// DeleteNetwork deletes a network that nobody uses; one that is in use is kept, without an error.
-func (s *Store) DeleteNetwork(ctx context.Context, name string) error { return nil }
-
-// ClaimBlock takes a block. owner is the host that owns it now: this one, or the one that was faster.
-func (s *Store) ClaimBlock(ctx context.Context, k BlockKey) (owner string, err error) { return "", nil }
-
-// ClaimStatic takes a single address, as ClaimBlock does.
-func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err error) {
-	return "", nil
+// SetHost sets this host's fact, which the publisher writes; ID and version are filled in.
+func (s *Store) SetHost(h Host) {
+	h.V, h.ID = Version, s.cfg.Self
+	s.host.Store(&h)
+	poke(s.publish)
 }
 
-// ClaimRouter takes a free router address of pool, or returns the one that this host holds already.
-func (s *Store) ClaimRouter(ctx context.Context, pool netip.Prefix) (netip.Addr, error) {
-	return netip.Addr{}, nil
+// Conflicts returns the claims of this host that etcd gives to another one: key below Prefix → that host's ID.
+func (s *Store) Conflicts() map[string]string {
+	if c := s.conflicts.Load(); c != nil {
+		return *c
+	}
+	return nil
 }
 
-// Found makes ca (PEM) the environment's authority, unless another one is.
-func (s *Store) Found(ctx context.Context, ca []byte) error { return nil }
-
-// Verify checks that the environment's authority is ca (PEM).
-func (s *Store) Verify(ctx context.Context, ca []byte) error { return nil }
-
-// Conflicts returns claims of this host that etcd gives to another one: key below Prefix → owner.
-func (s *Store) Conflicts() map[string]string { return nil }
+func (s *Store) key(k factKey) string { return s.prefix + k.String() }

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// ErrUnreachable says that etcd did not answer in the time given; the error's text names the endpoints and the cause.
+var ErrUnreachable = errors.New("etcd not reached")
+
+const (
+	dialKeepAlive    = 10 * time.Second // gRPC does not ping more often
+	dialKeepAliveEnd = 3 * time.Second
+	retryPause       = 100 * time.Millisecond
+	callTimeout      = 5 * time.Second // of the Store's own calls
+)
+
+func newClient(cfg Config) (*clientv3.Client, error) {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:            cfg.Endpoints,
+		TLS:                  cfg.TLS,
+		DialTimeout:          2 * time.Second,
+		DialKeepAliveTime:    dialKeepAlive,
+		DialKeepAliveTimeout: dialKeepAliveEnd,
+		PermitWithoutStream:  false, // the watch is a stream, and servers refuse pings without one
+		MaxUnaryRetries:      1,     // call does it, and knows the cause when time is up
+		BackoffWaitBetween:   retryPause,
+		Logger:               zap.NewNop(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcd client: %w", err)
+	}
+	return client, nil
+}
+
+// call runs fn until it succeeds, fails for good, or ctx ends; then the error is ErrUnreachable with the last cause. fn may
+// thus have taken effect more than once: all of the Store's transactions allow for that.
+func (s *Store) call(ctx context.Context, fn func(context.Context) error) error {
+	cause := "no answer in time"
+	for {
+		err := fn(ctx)
+		if err == nil {
+			return nil
+		}
+		if !temporary(err) && ctx.Err() == nil {
+			return fmt.Errorf("etcd: %w", err)
+		}
+		if text := plainCause(err); text != "" {
+			cause = text
+		}
+		select {
+		case <-ctx.Done():
+			return s.unreachable(cause)
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+func (s *Store) unreachable(cause string) error {
+	return fmt.Errorf("%w at %s: %s", ErrUnreachable, strings.Join(s.cfg.Endpoints, ", "), cause)
+}
+
+// temporary says that the same call may succeed later: no connection, no leader, too slow.
+func temporary(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return true
+	}
+	var coded interface{ Code() codes.Code } // rpctypes.EtcdError
+	if errors.As(err, &coded) {
+		return coded.Code() == codes.Unavailable
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// plainCause takes the layers of gRPC off an error's text. Empty: only that time was up, which says nothing.
+func plainCause(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return ""
+	}
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Canceled:
+		return ""
+	}
+	text := err.Error()
+	if st, ok := status.FromError(err); ok {
+		text = st.Message()
+	}
+	for _, layer := range []string{`desc = "transport: `, "Error while dialing: ", "etcdserver: "} {
+		if _, after, ok := strings.Cut(text, layer); ok {
+			text = after
+		}
+	}
+	return strings.TrimSuffix(text, `"`)
+}

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"slices"
+	"strings"
+)
+
+// write is one key below the prefix and its new value; nil: delete.
+type write struct {
+	key      string
+	value    []byte
+	revision int64 // of the value that is deleted
+}
+
+// plan is what is missing in etcd, and what is there without reason.
+type plan struct {
+	claims    []write // create if absent
+	writes    []write // put, or delete
+	releases  []write // claims to delete, when they are no longer pinned
+	confirmed map[string]bool
+	conflicts map[string]string
+}
+
+// plan compares the Checkpoint with what etcd has. All results are sorted by key.
+func (s *Store) plan(have map[string]ownFact) plan {
+	local, snap := s.cp.Local(), s.Snapshot()
+	p := plan{confirmed: map[string]bool{}, conflicts: map[string]string{}}
+	want := map[string][]byte{}
+	s.wantFacts(want, local, snap)
+	for key, value := range want {
+		if f, ok := have[key]; !ok || f.gone || f.hash != s.own.hash(value) {
+			if w := (write{key: key, value: value}); len(value) <= maxValue {
+				p.writes = append(p.writes, w)
+			} else {
+				s.complain(tooLong(w))
+			}
+		}
+	}
+	claims := wantClaims(local, s.cfg.Self)
+	for key, claim := range claims {
+		p.confirmed[key] = true
+		if f, ok := have[key]; ok && !f.gone {
+			continue
+		}
+		if owner := claimOwner(snap, key); owner != "" && owner != s.cfg.Self {
+			p.conflicts[key] = owner
+			continue
+		}
+		p.claims = append(p.claims, write{key: key, value: mustEncode(claim)})
+	}
+	for key, f := range have {
+		switch kind, _, _ := strings.Cut(key, "/"); {
+		case f.gone || want[key] != nil || p.confirmed[key]:
+		case kind == kindEndpoint:
+			p.writes = append(p.writes, write{key: key})
+		case kind == kindBlock || kind == kindStatic:
+			p.releases = append(p.releases, write{key: key, revision: f.revision})
+		}
+	}
+	byKey := func(a, b write) int { return strings.Compare(a.key, b.key) }
+	slices.SortFunc(p.claims, byKey)
+	slices.SortFunc(p.writes, byKey)
+	slices.SortFunc(p.releases, byKey)
+	return p
+}
+
+// wantFacts adds the facts that this host writes about itself. Fields that a newer version of the agent has put there
+// stay as long as the fact is about the same thing.
+func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) {
+	if host := s.host.Load(); host != nil {
+		h := *host
+		if h.Extra == nil {
+			h.Extra = snap.Hosts[h.ID].Extra
+		}
+		want[hostKey(h.ID).String()] = mustEncode(h)
+	}
+	for _, l := range local.Endpoints {
+		e := l.Endpoint
+		e.V, e.Host = Version, s.cfg.Self
+		if have, ok := snap.Endpoint(e.Key()); ok && e.Extra == nil && have.ID == e.ID {
+			e.Extra = have.Extra
+		}
+		want[endpointKey(e.Key()).String()] = mustEncode(e)
+	}
+}
+
+// wantClaims are the claims that the Checkpoint has, by key.
+func wantClaims(local *Local, self string) map[string]Claim {
+	want := map[string]Claim{}
+	add := func(k factKey, c Claim) {
+		c.V, c.Host = Version, self
+		want[k.String()] = c
+	}
+	for k, c := range local.Blocks {
+		add(blockKey(k), c)
+	}
+	for k, c := range local.Statics {
+		add(staticKey(k), c)
+	}
+	if router := local.Identity.Router; router.IsValid() {
+		add(routerKey(router), Claim{Since: local.Identity.Since})
+	}
+	return want
+}
+
+// claimOwner is the host that the Snapshot gives a claim to; empty: none.
+func claimOwner(snap *Snapshot, key string) string {
+	k, err := parseKey(key)
+	if err != nil {
+		return ""
+	}
+	switch k.kind {
+	case kindBlock:
+		return snap.Blocks[BlockKey{k.network, k.prefix}].Host
+	case kindStatic:
+		return snap.Statics[AddrKey{k.network, k.addr}].Host
+	case kindRouter:
+		return snap.Routers[k.addr].Host
+	}
+	return ""
+}

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	snapshotKey = "snapshot"
+	saveEvery   = 10 * time.Second
+	saveShare   = 50 // at most one part in so many of the time goes into saving
+)
+
+// savedHead is the first line of a saved snapshot; each fact follows as a line of its own, as etcd has it.
+type savedHead struct {
+	V           int       `json:"v"`
+	Environment string    `json:"environment"`
+	Revision    int64     `json:"revision"`
+	ClusterID   uint64    `json:"cluster_id"`
+	Taken       time.Time `json:"taken"`
+}
+
+type savedFact struct {
+	Key   string          `json:"k"`
+	Value json.RawMessage `json:"f"`
+}
+
+// save keeps the last Snapshot on disk: now and then, and when ctx ends.
+func (s *Store) save(ctx context.Context) error {
+	changed := s.Subscribe()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		start := time.Now()
+		if err := s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot()); err != nil {
+			s.complain(err)
+		}
+		select {
+		case <-ctx.Done():
+			select {
+			case <-changed:
+				return s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot())
+			default:
+				return nil
+			}
+		case <-time.After(max(saveEvery, saveShare*time.Since(start))):
+		}
+	}
+}
+
+func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
+	if snap.Empty() || snap.FromDisk {
+		return nil
+	}
+	var out bytes.Buffer
+	packed, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // a level that exists
+	lines := json.NewEncoder(packed)
+	err := lines.Encode(savedHead{Version, environment, snap.Revision, snap.ClusterID, snap.Taken})
+	each := func(k factKey, fact any) {
+		value, encodeErr := json.Marshal(fact)
+		if encodeErr == nil {
+			encodeErr = lines.Encode(savedFact{k.String(), value})
+		}
+		err = errors.Join(err, encodeErr)
+	}
+	for id, h := range snap.Hosts {
+		each(hostKey(id), h)
+	}
+	for name, n := range snap.Networks {
+		each(networkKey(name), n)
+	}
+	for k, claim := range snap.Blocks {
+		each(blockKey(k), claim)
+	}
+	for k, claim := range snap.Statics {
+		each(staticKey(k), claim)
+	}
+	for a, claim := range snap.Routers {
+		each(routerKey(a), claim)
+	}
+	snap.EachEndpoint(func(k EndpointKey, e Endpoint) bool {
+		each(endpointKey(k), e)
+		return true
+	})
+	if snap.CA != nil {
+		each(factKey{kind: kindCA}, authority{Version, snap.CA})
+	}
+	if err := errors.Join(err, packed.Close()); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if err := c.snapshot.put(snapshotKey, out.Bytes()); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+// loadSnapshot reads what saveSnapshot wrote; the zero Snapshot if there is none. Its facts are checked as etcd's are.
+func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
+	value, err := withFaults(func() ([]byte, error) { return c.snapshot.get(snapshotKey) })
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if value == nil {
+		return &Snapshot{}, nil
+	}
+	packed, err := gzip.NewReader(bytes.NewReader(value))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	lines := json.NewDecoder(packed)
+	var head savedHead
+	if err := lines.Decode(&head); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	if head.V != Version || head.Environment != environment {
+		return nil, fmt.Errorf("snapshot: of version %d and environment %q", head.V, head.Environment)
+	}
+	b := newBuilder(&Snapshot{Revision: head.Revision, ClusterID: head.ClusterID, Taken: head.Taken, FromDisk: true})
+	for {
+		var fact savedFact
+		err := lines.Decode(&fact)
+		if errors.Is(err, io.EOF) {
+			return &b.next, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("snapshot: %w", err)
+		}
+		b.set(fact.Key, fact.Value)
+	}
+}
