@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/ipam"
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/ipsec/handshake"
+	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/mesh"
+)
+
+// openMesh ties the handshake, the reconciler and the probes together: each needs the others.
+func (n *node) openMesh() error {
+	ping, err := n.router.NewPinger(n.id.Router)
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, ping.Close)
+	n.prober = newProber(ping, n.store.Snapshot, n.id.HostID, n.log)
+
+	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
+		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader, handshake.Options{Ciphers: ciphers(), Start: time.Now()})
+	if err != nil {
+		return fmt.Errorf("handshake: %w", err)
+	}
+	// The answer to an init promises that its sender's packets can be opened, so the data plane is set before it goes out.
+	install := func() error { return n.mesh.Rekey(context.Background()) }
+	n.handshake = handshake.NewLoop(m, n.socket.SendHandshake, install, n.log)
+	n.handshake.OnNeedSnapshot(n.store.Refresh)
+	n.handshake.OnProbe(n.prober.probe)
+	n.socket.HandleHandshake(n.handshake.Deliver)
+
+	n.mesh = mesh.New(mesh.Options{Self: n.id.HostID, MTU: n.mtu, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers},
+		mesh.Times{}, n.store, n.checkpoint, n.router, keys{n.handshake}, n.plane, n.log)
+	return nil
+}
+
+// keys shows the handshake to the mesh, in the mesh's words.
+type keys struct{ loop *handshake.Loop }
+
+func (k keys) SAs() map[string]ipsec.SASet { return k.loop.SAs() }
+
+func (k keys) SetPeers(peers []mesh.Peer) {
+	list := make([]handshake.Peer, len(peers))
+	for i, p := range peers {
+		list[i] = handshake.Peer{HostID: p.ID, Public: p.Key, Remote: p.Remote}
+	}
+	k.loop.SetPeers(list)
+}
+
+// openDrivers makes what answers Docker's calls, and publishes this host.
+func (n *node) openDrivers(p paths) error {
+	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Log: n.log})
+	n.driver = driver.New(n.store, n.checkpoint, n.router, driver.Options{
+		MTU:    func() int { return n.mtu },
+		Docker: driver.NewDocker(p.docker()),
+		Log:    n.log,
+	})
+	fact, err := n.hostFact()
+	if err != nil {
+		return err
+	}
+	n.store.SetHost(fact)
+	return nil
+}
