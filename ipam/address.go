@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/meshsec/meshsec/store"
 )
@@ -123,42 +122,6 @@ func usable(n store.Network, addr netip.Addr, flag string) error {
 		return fmt.Errorf("%s %v is %s of %v; allowed are %v to %v", flag, addr, reserved(n, addr), n.Pool, n.Pool.Addr().Next(), last(n.Pool).Prev())
 	}
 	return nil
-}
-
-// ReleaseAddress gives an address back; one that is not leased is no error. A dynamic one rests, a static one's claim ends.
-// While an endpoint has the address it is not given to another: what is left to do is done when the endpoint goes.
-func (i *IPAM) ReleaseAddress(_ context.Context, poolID, address string) error {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return fmt.Errorf("address %q is no IP address", address)
-	}
-	return i.cp.Update(func(l *store.Local) error {
-		pool, ok := l.Pools[poolID]
-		if !ok {
-			return nil
-		}
-		k := key(pool, addr.Unmap())
-		if lease, ok := l.Leases[k]; ok {
-			free(l, k, lease, i.o.Now())
-		}
-		return nil
-	})
-}
-
-// free ends a lease. That of a gateway or an auxiliary address stays as long as a Docker network uses it.
-func free(l *store.Local, k store.AddrKey, lease store.Lease, now time.Time) {
-	switch {
-	case lease.Kind != store.LeaseEndpoint:
-		if errHere(l, k.Network) == nil {
-			delete(l.Leases, k)
-		}
-	case lease.Static && !taken(l, k):
-		delete(l.Leases, k)
-		delete(l.Statics, k)
-	case lease.Freed.IsZero():
-		lease.Freed = now
-		l.Leases[k] = lease
-	}
 }
 
 func key(p store.LocalPool, addr netip.Addr) store.AddrKey {

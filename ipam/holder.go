@@ -26,12 +26,6 @@ func holds[V any](addrs map[store.AddrKey]V, block store.BlockKey) bool {
 	return false
 }
 
-// taken says that an endpoint of this host has the address.
-func taken(l *store.Local, k store.AddrKey) bool {
-	_, ok := held(l)[k]
-	return ok
-}
-
 // errHeld names the endpoint of this host that has the address.
 func errHeld(e store.LocalEndpoint) error {
 	return fmt.Errorf("address %v %w by %s on this host", e.Addr, errTaken, holder(e.Endpoint))

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/meshsec/meshsec/store"
 )
 
 // wish is a PoolRequest that was checked for itself.
@@ -18,9 +19,6 @@ type wish struct {
 	sub     netip.Prefix // --ip-range; zero: none
 	block   int          // --ipam-opt meshsec.block; 0: not chosen
 }
-
-// networkName is what a network can be called: the name is part of an etcd key and of a PoolID.
-var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
 
 // unusable are ranges that the kernel gives a meaning of its own.
 var unusable = []netip.Prefix{
@@ -72,8 +70,8 @@ func (w *wish) options(options map[string]string) error {
 	for key, value := range options {
 		switch {
 		case key == OptionNetwork:
-			if !networkName.MatchString(value) {
-				return fmt.Errorf("%s: %q is no name for a network: letters, digits, '.', '_' and '-', at most 63 of them", key, value)
+			if err := store.CheckName(value); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
 			}
 			w.network = value
 		case key == OptionBlock:

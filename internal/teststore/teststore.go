@@ -1,0 +1,163 @@
+// Package teststore gives tests of the drivers real stores: an etcd in the test's process, and hosts with a checkpoint and
+// a running store each.
+package teststore
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/meshsec/meshsec/store"
+)
+
+// Environment is an etcd and the authority of its hosts. It ends with the test.
+type Environment struct {
+	t    testing.TB
+	etcd *store.Embedded
+	ca   store.CA
+	once sync.Once
+}
+
+// Name is the name of every Environment.
+const Name = "test"
+
+// New starts an etcd on loopback.
+func New(t testing.TB) *Environment {
+	t.Helper()
+	ca, err := store.NewCA(Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	etcd, err := store.StartEmbedded(t.Context(), store.EmbedConfig{
+		Dir: t.TempDir(), Name: store.NewHostID(), Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		ClientPort: port(t), PeerPort: port(t), CA: ca, Log: quiet(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Environment{t: t, etcd: etcd, ca: ca}
+	t.Cleanup(e.StopEtcd)
+	return e
+}
+
+// StopEtcd makes etcd go away for good.
+func (e *Environment) StopEtcd() { e.once.Do(e.etcd.Close) }
+
+// port is a free one.
+func port(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func quiet() *logrus.Entry {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return logrus.NewEntry(log)
+}
+
+// Host is one with a checkpoint and a running Store.
+type Host struct {
+	ID         string
+	Checkpoint *store.Checkpoint
+	Store      *store.Store
+
+	e    *Environment
+	path string
+	stop func()
+}
+
+// Host makes a host of this name and waits for its first snapshot. It has published its fact.
+func (e *Environment) Host(name string) *Host {
+	e.t.Helper()
+	h := &Host{e: e, ID: store.NewHostID(), path: filepath.Join(e.t.TempDir(), "checkpoint")}
+	cert, key, err := e.ca.Issue(h.ID, name, time.Hour)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	h.open()
+	err = h.Checkpoint.Update(func(l *store.Local) error {
+		l.Identity = store.Identity{Environment: Name, HostID: h.ID, HostName: name, Cert: cert, Key: store.Secret{Bytes: key}, CA: e.ca.Cert}
+		return nil
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	h.run()
+	h.Store.SetHost(store.Host{V: store.Version, ID: h.ID, Name: name})
+	h.Wait("the host's own fact", func() bool { return h.Store.Snapshot().Hosts[h.ID].Name == name })
+	e.t.Cleanup(func() { h.Stop() })
+	return h
+}
+
+func (h *Host) open() {
+	var err error
+	if h.Checkpoint, err = store.OpenCheckpoint(h.path); err != nil {
+		h.e.t.Fatal(err)
+	}
+}
+
+func (h *Host) run() {
+	tls, err := h.Checkpoint.Local().Identity.ClientTLS()
+	if err != nil {
+		h.e.t.Fatal(err)
+	}
+	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.e.etcd.Endpoints(), TLS: tls, Self: h.ID}, h.Checkpoint, quiet())
+	if err != nil {
+		h.e.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Store.Run(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+		_ = h.Store.Close()
+		_ = h.Checkpoint.Close()
+	})
+}
+
+// Stop ends the store and closes the checkpoint.
+func (h *Host) Stop() { h.stop() }
+
+// Restart does what a restart of the agent does to the two: all that is not on disk is gone.
+func (h *Host) Restart() {
+	h.e.t.Helper()
+	h.Stop()
+	h.open()
+	h.run()
+}
+
+// Local is what the checkpoint holds.
+func (h *Host) Local() *store.Local { return h.Checkpoint.Local() }
+
+// Wait waits for a condition, and fails the test if it does not come.
+func (h *Host) Wait(what string, ok func() bool) {
+	h.e.t.Helper()
+	Wait(h.e.t, what, ok)
+}
+
+// Wait waits for a condition, and fails the test if it does not come.
+func Wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(15 * time.Second)
+	for !ok() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
