@@ -97,8 +97,14 @@ func (p *Plane) newPeer(t *table, i int, stats map[string]*peerStats, used map[f
 // reservedSPI is the last of the SPIs that must not be used (RFC 4303, section 2.1).
 const reservedSPI = 255
 
+// minMTU is the smallest MTU that IPv4 allows (RFC 791).
+const minMTU = 68
+
 // repairDevice makes the device again if somebody has deleted it, and sets MTU and state.
 func (p *Plane) repairDevice(mtu int) error {
+	if mtu < minMTU || mtu >= maxPacket {
+		return fmt.Errorf("tunnel device %s: MTU %d is not within %d and %d", link.TunName, mtu, minMTU, maxPacket-1)
+	}
 	if old := p.device.Load(); !old.attached() {
 		d, err := openDevice(p.router, link.TunName)
 		if err != nil {
