@@ -40,6 +40,7 @@
 //	  bytes 14-1101  ML-KEM-768 ciphertext
 //	  bytes 1102-1117  address that the init came from (IPv4 mapped into IPv6)
 //	  bytes 1118-1119  and its port
+//	  bytes 1120-1123  SPI towards the initiator that the responder sends on at present; zero: none
 //	  then           nothing yet; what a later version puts here is ignored
 //
 // # Keys

@@ -29,24 +29,25 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Out
 	if p == nil {
 		return nil
 	}
-	for _, pr := range p.pairs {
-		if pr.in.SPI != spi || pr.deaf || pr.confirmed {
-			continue
-		}
-		p.confirm(now, pr)
-		if pr == p.out {
-			m.settle(p)
-			return nil
-		}
-		if p.out != nil && p.out.rank.above(pr.rank) || pr.mute {
-			return nil
-		}
-		p.adopt(pr)
-		m.settle(p)
-		// A packet of ours proves the pair to the initiator, without waiting for one of its later probes.
-		return []Output{SAsChanged{host}, Probe{host}}
+	pr := p.find(spi)
+	if pr == nil {
+		return nil
 	}
-	return nil
+	known := pr.confirmed
+	p.confirm(now, pr)
+	switch {
+	case pr == p.out && known:
+		return nil
+	case pr == p.out:
+		m.settle(p)
+		return nil
+	case pr.mute, p.out != nil && p.out.rank.above(pr.rank):
+		return nil
+	}
+	p.adopt(pr)
+	m.settle(p)
+	// A packet of ours proves the pair to the initiator, without waiting for one of its later probes.
+	return []Output{SAsChanged{host}, Probe{host}}
 }
 
 // settle ends all handshaking: the pair in use is proven.

@@ -2,6 +2,8 @@ package handshake
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -60,6 +62,9 @@ func NewLoop(m *Machine, send func(netip.AddrPort, []byte) error, install func()
 		events:       make(chan ipsec.Event, eventQueue),
 	}
 }
+
+// Format implements fmt.Formatter: behind a Loop are keys, so it is never printed.
+func (*Loop) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(handshake loop)") }
 
 // OnProbe sets what sends one echo request through the tunnel to a peer (a host ID). Call it before Run; f must not block.
 func (l *Loop) OnProbe(f func(peer string)) { l.probe = f }

@@ -50,7 +50,7 @@ type Machine struct {
 }
 
 // Format implements fmt.Formatter: a Machine holds keys, so it is never printed.
-func (m *Machine) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(handshake machine)") }
+func (Machine) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(handshake machine)") }
 
 // NewMachine returns a Machine without peers. random must be cryptographically secure. Errors are those of id.
 func NewMachine(id Identity, random io.Reader, o Options) (*Machine, error) {

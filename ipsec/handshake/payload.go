@@ -13,11 +13,12 @@ import (
 // Offsets and lengths in the payloads, as in the package comment.
 const (
 	initFixed      = 12 + mlkem.EncapsulationKeySize768
-	responseFixed  = 14 + mlkem.CiphertextSize768 + 18
+	responseFixed  = 14 + mlkem.CiphertextSize768 + 18 + 4
 	maxCiphers     = 16
 	minSPI         = 256 // 0 to 255 are reserved (RFC 4303, section 2.1)
 	maxGeneration  = 1 << 62
 	responseCipher = 12
+	responseAddr   = 14 + mlkem.CiphertextSize768
 )
 
 var errPayload = errors.New("malformed payload")
@@ -86,6 +87,7 @@ type responsePayload struct {
 	cipher     ipsec.Cipher
 	kem        []byte         // ciphertext
 	observed   netip.AddrPort // where the init came from
+	sending    ipsec.SPI      // that the responder sends on now; zero: none
 }
 
 func (p responsePayload) encode() []byte {
@@ -95,7 +97,8 @@ func (p responsePayload) encode() []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(p.cipher))
 	b = append(b, p.kem...)
 	addr := p.observed.Addr().As16()
-	return binary.BigEndian.AppendUint16(append(b, addr[:]...), p.observed.Port())
+	b = binary.BigEndian.AppendUint16(append(b, addr[:]...), p.observed.Port())
+	return binary.BigEndian.AppendUint32(b, uint32(p.sending))
 }
 
 func parseResponse(b []byte) (p responsePayload, err error) {
@@ -105,9 +108,10 @@ func parseResponse(b []byte) (p responsePayload, err error) {
 	p.generation = binary.BigEndian.Uint64(b)
 	p.spi = ipsec.SPI(binary.BigEndian.Uint32(b[8:]))
 	p.cipher = ipsec.Cipher(binary.BigEndian.Uint16(b[responseCipher:]))
-	p.kem = b[14 : 14+mlkem.CiphertextSize768]
-	addr := netip.AddrFrom16([16]byte(b[responseFixed-18:])).Unmap()
-	p.observed = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[responseFixed-2:]))
+	p.kem = b[14:responseAddr]
+	addr := netip.AddrFrom16([16]byte(b[responseAddr:])).Unmap()
+	p.observed = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[responseAddr+16:]))
+	p.sending = ipsec.SPI(binary.BigEndian.Uint32(b[responseAddr+18:]))
 	if p.spi < minSPI || p.generation > maxGeneration {
 		return p, errPayload
 	}

@@ -50,14 +50,29 @@ func (p *peer) insert(pr *pair) (gone []*pair) {
 		p.overflow(maxInbound, func(q *pair) bool { return !q.pending() })...)
 }
 
-// overflow removes the lowest pairs of a kind beyond limit, but never the one in use.
+// find returns the pair with an inbound SA.
+func (p *peer) find(in ipsec.SPI) *pair {
+	for _, q := range p.pairs {
+		if q.in.SPI == in && !q.deaf {
+			return q
+		}
+	}
+	return nil
+}
+
+// overflow removes the lowest pairs of a kind beyond limit, but neither the one in use nor the one that the other side is
+// known to have sent on last.
 func (p *peer) overflow(limit int, kind func(*pair) bool) (gone []*pair) {
+	var theirs *pair
+	if i := slices.IndexFunc(p.pairs, func(q *pair) bool { return q.confirmed }); i >= 0 {
+		theirs = p.pairs[i]
+	}
 	n := 0
 	p.pairs = slices.DeleteFunc(p.pairs, func(q *pair) bool {
 		if kind(q) {
 			n++
 		}
-		if !kind(q) || n <= limit || q == p.out {
+		if !kind(q) || n <= limit || q == p.out || q == theirs {
 			return false
 		}
 		gone = append(gone, q)

@@ -90,14 +90,17 @@ func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, 
 	if !ok {
 		return m.drop(from, "cipher", "no cipher in common")
 	}
-	pr, answer, err := m.answer(now, p, hs, init, responsePayload{cipher: cipher, observed: from})
+	r := responsePayload{cipher: cipher, observed: from}
+	if p.out != nil {
+		r.sending = p.out.out.SPI
+	}
+	pr, answer, err := m.answer(now, p, hs, init, r)
 	if err != nil {
 		return m.drop(from, "internal", err.Error())
 	}
 	m.wipe(p.insert(pr))
 	outputs := []Output{SAsChanged{p.HostID}}
-	r := header{kind: typeResponse, receiver: h.sender}
-	for _, d := range split(r, answer, macKey(p.Public[:])) {
+	for _, d := range split(header{kind: typeResponse, receiver: h.sender}, answer, macKey(p.Public[:])) {
 		outputs = append(outputs, Send{from, d})
 	}
 	return outputs
@@ -121,6 +124,9 @@ func (m *Machine) receiveResponse(now time.Duration, from netip.AddrPort, h head
 	p.init.wipe()
 	p.init = nil
 	p.observed, p.note, p.attempts = r.observed, "", 0
+	if sending := p.find(r.sending); sending != nil {
+		p.confirm(now, sending)
+	}
 	m.wipe(p.insert(pr))
 	p.adopt(pr)
 	p.startAt = now + proofTime

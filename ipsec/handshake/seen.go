@@ -38,11 +38,15 @@ func (s *seen) add(now time.Duration, key [32]byte) {
 	s.young[key] = struct{}{}
 }
 
-// expire forgets what is old enough.
-func (s *seen) expire(now time.Duration) {
+// expire forgets what is old enough and returns when there will be more to forget.
+func (s *seen) expire(now time.Duration) (next time.Duration) {
 	for i := 0; i < 2 && now >= s.rotate; i++ {
 		s.turn(max(now-seenFor, s.rotate))
 	}
+	if len(s.young)+len(s.old) == 0 {
+		return never
+	}
+	return s.rotate
 }
 
 func (s *seen) turn(now time.Duration) {

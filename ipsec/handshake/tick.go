@@ -19,8 +19,7 @@ const (
 
 // Tick does what is due, and returns when it must be called next at the latest (a time as now is).
 func (m *Machine) Tick(now time.Duration) (outputs []Output, next time.Duration) {
-	m.seen.expire(now)
-	next = m.parts.expire(now)
+	next = min(m.seen.expire(now), m.parts.expire(now))
 	budget := initsPerTick
 	for _, p := range m.sorted() {
 		changed, gone := p.expire(now)

@@ -1,0 +1,178 @@
+package handshake
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+func TestOneRestarts(t *testing.T) {
+	for seed := range uint64(50) {
+		w, a, b := newPairWorld(t, seed)
+		meet(t, a, b)
+		old := a.sas["b"]
+		b.boot()
+		began := w.now
+		meet(t, a, b)
+		if w.now-began > time.Second {
+			t.Errorf("seed %d: took %v", seed, w.now-began)
+		}
+		if a.sas["b"].Out.SPI == old.Out.SPI {
+			t.Error("still on the old SA")
+		}
+		w.run(time.Minute)
+		if find(a.sas["b"].In, old.In[0].SPI) != nil {
+			t.Error("the old inbound SA stays for ever")
+		}
+	}
+}
+
+func TestBothRestart(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	for range 20 {
+		meet(t, a, b)
+		a.boot()
+		b.boot()
+	}
+	meet(t, a, b)
+	w.run(2 * time.Minute)
+	calm(w)
+}
+
+// A host that was restarted and can't begin by itself hears ESP that it does not know, and begins with whoever sent it.
+func TestUnknownSPIBeginsAHandshake(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Second)
+	inits := func() int { return a.m.peers["b"].attempts }
+	unknown := func() {
+		a.step(func(now time.Duration) []Output {
+			return a.m.Event(now, ipsec.Event{Kind: ipsec.UnknownSPI, SPI: 4711, Remote: b.addr})
+		})
+	}
+	unknown()
+	if inits() != 1 {
+		t.Fatal("no handshake begun")
+	}
+	meet(t, a, b)
+	w.run(time.Second)
+	for range 1000 {
+		unknown()
+	}
+	if inits() != 0 {
+		t.Error("more than one handshake in ten seconds")
+	}
+	a.step(func(now time.Duration) []Output { return a.m.UnknownSPI(now, w.hosts[0].addr) })
+	w.run(time.Minute)
+	unknown()
+	if inits() != 1 {
+		t.Error("no second handshake a minute later")
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		of      int // host
+		inbound bool
+		within  time.Duration
+	}{
+		{"outbound of the smaller", 0, false, time.Second},
+		{"inbound of the smaller", 0, true, time.Second},
+		{"outbound of the larger", 1, false, time.Second},
+		{"inbound of the larger", 1, true, 6 * time.Second},
+	} {
+		w, a, b := newPairWorld(t, 1)
+		meet(t, a, b)
+		w.run(time.Minute)
+		h, other := w.hosts[c.of], w.hosts[1-c.of]
+		set := h.sas[other.id]
+		began := w.now
+		if c.inbound {
+			h.limit(other.id, &set.In[0])
+			if len(h.sas[other.id].In) != 0 {
+				t.Errorf("%s: still accepted", c.name)
+			}
+		} else {
+			h.limit(other.id, set.Out)
+			if h.sas[other.id].Out != nil {
+				t.Errorf("%s: still used", c.name)
+			}
+		}
+		h.limit("nobody", &set.In[0])
+		h.limit(other.id, &ipsec.SA{SPI: 300})
+		if !w.runUntil(w.now+c.within, func() bool { return settled(a, b) && h.sas[other.id].In[0].SPI != set.In[0].SPI }) {
+			t.Errorf("%s: no new pair within %v: %+v", c.name, w.now-began, h.status(other))
+		}
+	}
+}
+
+// An SA is replaced before it is a day old, so that at every moment there is one in use that is accepted.
+func TestDailyRekeyMakesBeforeItBreaks(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Second)
+	first := a.sas["b"].Out.SPI
+	began := map[ipsec.SPI]time.Duration{}
+	for range 3 * 24 * 60 {
+		w.run(time.Minute)
+		if err := joined(a, b); err != nil {
+			t.Fatalf("at %v: %v", w.now, err)
+		}
+		out := a.sas["b"].Out.SPI
+		if _, ok := began[out]; !ok {
+			began[out] = w.now
+		}
+		if w.now-began[out] > maxAge {
+			t.Fatalf("SA in use for %v", w.now-began[out])
+		}
+	}
+	if len(began) != 4 || a.sas["b"].Out.SPI == first {
+		t.Errorf("%d SAs in three days", len(began))
+	}
+}
+
+// The smaller host ID replaces the pair; when it can't, the other does so five seconds later.
+func TestDailyRekeyBySecondHost(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Minute)
+	fact := b.fact()
+	fact.Remote = netip.AddrPort{} // a can answer, but not begin
+	a.facts = []Peer{fact}
+	a.setPeers()
+	p := b.m.peers["a"]
+	old := p.out
+	if wait := p.startAt - (old.began + maxAge - rekeyBefore); wait != secondDelay {
+		t.Errorf("b waits for %v", wait)
+	}
+	w.run(maxAge)
+	if p.out == old || !p.out.begunHere || !settled(a, b) {
+		t.Errorf("not rekeyed: %+v", b.status(a))
+	}
+}
+
+func TestOverAgeIsDropped(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Minute)
+	w.block = func(_, _ *host, esp bool) bool { return !esp } // no handshake gets through
+	w.run(maxAge - 2*time.Minute)
+	if s := a.status(b); s.State != StateUp || a.sas["b"].Out == nil {
+		t.Errorf("a minute early: %+v", s)
+	}
+	w.run(90 * time.Second)
+	s := a.status(b)
+	if a.sas["b"].Out != nil || b.sas["a"].Out != nil || !strings.Contains(s.Reason, "no answer from") {
+		t.Errorf("a day later: %+v", s)
+	}
+	w.run(2 * time.Minute)
+	if len(a.sas["b"].In)+len(b.sas["a"].In) != 0 {
+		t.Error("inbound SAs are kept for ever")
+	}
+	w.block = nil
+	meet(t, a, b)
+}

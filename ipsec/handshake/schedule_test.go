@@ -1,0 +1,120 @@
+package handshake
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// pick returns one of the choices.
+func pick[T any](rng *rand.Rand, choices ...T) T { return choices[rng.IntN(len(choices))] }
+
+// chaos is a random schedule: an hour's worth of bad luck in one to two minutes.
+func chaos(t testing.TB, seed uint64, s func() suite) *world {
+	w := newWorld(t, seed, s, "a", "b")
+	a, b := w.hosts[0], w.hosts[1]
+	w.loss = pick(w.rng, 0, 0.1, 0.3, 0.5)
+	w.double = pick(w.rng, 0, 0, 0.2)
+	w.eventLoss = pick(w.rng, 0, 0, 0.2)
+	w.delay = pick(w.rng, time.Millisecond, 50*time.Millisecond, 500*time.Millisecond, 3*time.Second)
+	within := func(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+	for _, p := range [][2]*host{{a, b}, {b, a}} {
+		h, other := p[0], p[1]
+		boots := pick(w.rng, 0, within(20*time.Second))
+		w.after(boots, h.boot)
+		w.after(boots+pick(w.rng, 0, within(20*time.Second)), func() { h.know(other) })
+		for range pick(w.rng, 0, 0, 1, 2) {
+			at, away := boots+within(80*time.Second), pick(w.rng, 0, within(10*time.Second))
+			w.after(at, func() { h.down = true })
+			w.after(at+away, h.boot)
+		}
+		if w.rng.IntN(4) == 0 {
+			w.after(boots+within(80*time.Second), func() {
+				set := h.sas[other.id]
+				if w.rng.IntN(2) == 0 || len(set.In) == 0 {
+					h.limit(other.id, set.Out)
+				} else {
+					h.limit(other.id, &set.In[0])
+				}
+			})
+		}
+		traffic(h, other, within(2*time.Second)+50*time.Millisecond)
+	}
+	w.run(time.Minute + within(time.Minute))
+	return w
+}
+
+// traffic sends a packet now and then, whatever else is going on.
+func traffic(h, to *host, every time.Duration) {
+	h.w.after(every, func() {
+		if !h.down {
+			h.esp(to.id, false)
+		}
+		traffic(h, to, every)
+	})
+}
+
+// calm makes the network good and checks that the hosts end on one pair, with nothing else left.
+func calm(w *world) {
+	w.t.Helper()
+	a, b := w.hosts[0], w.hosts[1]
+	w.loss, w.double, w.eventLoss, w.delay = 0, 0, 0, 20*time.Millisecond
+	if !w.runUntil(w.now+time.Minute, func() bool { return !a.down && !b.down && settled(a, b) }) {
+		w.t.Fatalf("not settled a minute after the network got well:\n%+v\n%+v\n%v", a.status(b), b.status(a), joined(a, b))
+	}
+	w.run(2 * time.Minute)
+	if !settled(a, b) {
+		w.t.Fatalf("did not stay settled:\n%+v\n%+v", a.status(b), b.status(a))
+	}
+	for _, h := range w.hosts {
+		for peer, set := range h.sas {
+			if len(set.In) != 1 {
+				w.t.Fatalf("%s still holds %d inbound SAs for %s", h.id, len(set.In), peer)
+			}
+		}
+		if n := len(h.m.spis); n != 1 || len(h.m.inits) != 0 || len(h.m.parts.peers)+len(h.m.parts.strangers) != 0 {
+			w.t.Fatalf("%s: %d SPIs, %d inits, %d+%d parts are left over",
+				h.id, n, len(h.m.inits), len(h.m.parts.peers), len(h.m.parts.strangers))
+		}
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	schedules, shards := uint64(12_000), uint64(4)
+	if testing.Short() || raceEnabled {
+		schedules = 800
+	}
+	for shard := range shards {
+		t.Run(fmt.Sprint(shard), func(t *testing.T) {
+			t.Parallel()
+			for seed := shard; seed < schedules; seed += shards {
+				if !t.Run(fmt.Sprint(seed), func(t *testing.T) { calm(chaos(t, seed, cheapSuite)) }) {
+					return
+				}
+			}
+		})
+	}
+}
+
+func TestSchedulesWithTheRealCryptography(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { calm(chaos(t, seed, fixedSuite)) })
+	}
+}
+
+// The same seed gives the same run, byte for byte.
+func TestRunsAreRepeatable(t *testing.T) {
+	transcript := func() string {
+		w := chaos(t, 7, fixedSuite)
+		calm(w)
+		return fmt.Sprintf("%v %+v %+v", w.count, w.hosts[0].m.Status(), w.hosts[1].sas["a"].Out.Key.Bytes)
+	}
+	if a, b := transcript(), transcript(); a != b {
+		t.Errorf("two runs differ:\n%s\n%s", a, b)
+	}
+}
