@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,13 +83,16 @@ func (h *Host) StopDockerd(ctx context.Context, sig unix.Signal) error {
 	return p.Stop(ctx, sig)
 }
 
-// DockerdLog is the last n lines that the host's dockerds and managed plugins have logged.
+// DockerdLog is the last n lines that the host's dockerds and managed plugins have logged, without the chatter about their parts.
 func (h *Host) DockerdLog(n int) string {
 	text, err := os.ReadFile(filepath.Join(h.space.dir, "dockerd.log"))
 	if err != nil {
 		return err.Error()
 	}
-	return tail(string(text), n)
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+		return strings.Contains(line, "module=grpc") || strings.Contains(line, "io.containerd.")
+	})
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // Docker runs the docker client against the host.
