@@ -64,7 +64,8 @@ func (ca CA) Issue(hostID, name string, ttl time.Duration) (certPEM, keyPEM []by
 	return ca.issue(template, ttl)
 }
 
-// issueServer makes the certificate of an embedded etcd server, which is a client towards other servers, too.
+// issueServer makes the certificate of an embedded etcd server, which is a client towards other servers, too. It lives as
+// long as the authority: the server may run for years.
 func (ca CA) issueServer(hostID string, addrs []netip.Addr) (certPEM, keyPEM []byte, err error) {
 	template := hostTemplate(ca.Environment, hostID, "")
 	template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
@@ -72,7 +73,7 @@ func (ca CA) issueServer(hostID string, addrs []netip.Addr) (certPEM, keyPEM []b
 	for _, a := range addrs {
 		template.IPAddresses = append(template.IPAddresses, net.IP(a.AsSlice()))
 	}
-	return ca.issue(template, 0)
+	return ca.issue(template, CATTL)
 }
 
 func (ca CA) issue(template *x509.Certificate, ttl time.Duration) (certPEM, keyPEM []byte, err error) {

@@ -9,6 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -23,6 +25,9 @@ const (
 	callTimeout      = 5 * time.Second // of the Store's own calls
 )
 
+// reconnect is much shorter than gRPC's default, which grows to two minutes.
+var reconnect = backoff.Config{BaseDelay: retryPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffMax}
+
 func newClient(cfg Config) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
@@ -33,12 +38,31 @@ func newClient(cfg Config) (*clientv3.Client, error) {
 		PermitWithoutStream:  false, // the watch is a stream, and servers refuse pings without one
 		MaxUnaryRetries:      1,     // call does it, and knows the cause when time is up
 		BackoffWaitBetween:   retryPause,
-		Logger:               zap.NewNop(),
+		DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithChainStreamInterceptor(failFastStream),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
+		},
+		Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd client: %w", err)
 	}
 	return client, nil
+}
+
+// failFast makes a call fail with the cause when there is no connection. The client by itself would wait for one in
+// silence, until time is up.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return next(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+}
+
+// failFastStream does the same for keeping leases alive. A watch may wait: nobody waits for it.
+func failFastStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasSuffix(method, "/LeaseKeepAlive") {
+		opts = append(opts, grpc.WaitForReady(false))
+	}
+	return next(ctx, desc, cc, method, opts...)
 }
 
 // call runs fn until it succeeds, fails for good, or ctx ends; then the error is ErrUnreachable with the last cause. fn may

@@ -2,30 +2,162 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+const (
+	embedQuota     = 2 << 30 // bytes; a full one refuses writes
+	embedRetention = "1h"    // of old revisions; a watch that is further behind lists again
+	embedClose     = 2 * time.Second
 )
 
 // EmbedConfig is what the embedded etcd server needs.
 type EmbedConfig struct {
-	Dir        string       // its data, certificate and key
+	Dir        string       // its data, certificate and key; mode 0700
 	Name       string       // of the member: the host ID
-	Addrs      []netip.Addr // to listen on
-	ClientPort int          // ETCD_PORT
-	PeerPort   int          // ETCD_PEER_PORT
-	CA         CA           // issues the server's certificate
+	Addrs      []netip.Addr // to listen on, the one to advertise first
+	ClientPort int          // setting ETCD_PORT
+	PeerPort   int          // setting ETCD_PEER_PORT
+	CA         CA           // issues the server's certificate anew when the addresses change
 	Log        *logrus.Entry
 }
 
-// Embedded is a running etcd server in this process.
-type Embedded struct{}
+// Embedded is a running etcd server in this process: mutual TLS, one member (further ones can be added later).
+type Embedded struct {
+	etcd      *embed.Etcd
+	endpoints []string
+	closeOnce sync.Once
+}
 
-// StartEmbedded starts the server and returns when it serves.
-func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) { return nil, nil }
+// StartEmbedded starts the server and returns when it answers, or with an error that says what is wrong. It never ends
+// the process, as etcd by itself would on a damaged data directory.
+func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
+	if len(cfg.Addrs) == 0 {
+		return nil, errors.New("embedded etcd: no address to listen on")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("embedded etcd: %w", err)
+	}
+	files, err := writeServerCert(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("embedded etcd: certificate: %w", err)
+	}
+	bridge := &zapBridge{log: cfg.Log}
+	etcd, err := startEtcd(cfg.embed(files, bridge), bridge)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
+	case err != nil:
+		return nil, fmt.Errorf("embedded etcd: %w", err)
+	}
+	e := &Embedded{etcd: etcd}
+	for _, a := range cfg.Addrs {
+		u := serverURL(a, cfg.ClientPort)
+		e.endpoints = append(e.endpoints, u.String())
+	}
+	select {
+	case <-etcd.Server.ReadyNotify():
+	case <-etcd.Server.StopNotify():
+		e.Close()
+		return nil, fmt.Errorf("embedded etcd: stopped by itself: %s", bridge.worst())
+	case <-ctx.Done():
+		e.Close()
+		return nil, fmt.Errorf("embedded etcd: not ready in time: %w", ctx.Err())
+	}
+	go func() {
+		for err := range etcd.Err() {
+			cfg.Log.WithError(err).Error("embedded etcd")
+		}
+	}()
+	return e, nil
+}
 
-// Endpoints are the URLs that clients use.
-func (e *Embedded) Endpoints() []string { return nil }
+// Endpoints are the URLs that clients use, the advertised one first.
+func (e *Embedded) Endpoints() []string { return e.endpoints }
 
-// Close stops the server.
-func (e *Embedded) Close() {}
+// Close stops the server. It returns when the data is safe and the ports are free; clients that still hang on it are cut
+// off in the background.
+func (e *Embedded) Close() {
+	e.closeOnce.Do(func() {
+		for _, l := range e.etcd.Clients {
+			l.Close()
+		}
+		e.etcd.Server.Stop()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			e.etcd.Close() // waits for open watches
+		}()
+		select {
+		case <-done:
+		case <-time.After(embedClose):
+		}
+	})
+}
+
+// embed gives etcd's own configuration.
+func (cfg EmbedConfig) embed(files certFiles, bridge *zapBridge) *embed.Config {
+	c := embed.NewConfig()
+	c.Dir, c.Name = cfg.Dir, cfg.Name
+	c.ListenClientUrls, c.ListenPeerUrls = nil, nil
+	for _, a := range cfg.Addrs {
+		c.ListenClientUrls = append(c.ListenClientUrls, serverURL(a, cfg.ClientPort))
+		c.ListenPeerUrls = append(c.ListenPeerUrls, serverURL(a, cfg.PeerPort))
+	}
+	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, c.ListenPeerUrls[:1]
+	c.InitialCluster = cfg.Name + "=" + c.AdvertisePeerUrls[0].String()
+	// The cluster's ID is made of this: a new data directory must not look like the old cluster.
+	c.InitialClusterToken = "meshsec-" + NewHostID()
+	tls := &c.ClientTLSInfo
+	tls.CertFile, tls.KeyFile, tls.TrustedCAFile, tls.ClientCertAuth = files.cert, files.key, files.ca, true
+	c.PeerTLSInfo = c.ClientTLSInfo
+	c.PeerTLSInfo.ServerName = ServerName
+	c.PeerTLSInfo.AllowedHostnames = []string{ServerName} // a host's certificate makes it a client, not a member
+	c.TlsMinVersion = "TLS1.3"
+	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, embedRetention
+	c.QuotaBackendBytes = embedQuota
+	c.MaxTxnOps = batchOps
+	c.EnableGRPCGateway = false
+	c.WatchProgressNotifyInterval = 10 * time.Second
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(bridge.logger())
+	return c
+}
+
+func serverURL(addr netip.Addr, port int) url.URL {
+	return url.URL{Scheme: "https", Host: net.JoinHostPort(addr.String(), strconv.Itoa(port))}
+}
+
+// startEtcd runs embed.StartEtcd in a goroutine that etcd's fatal errors may end.
+func startEtcd(c *embed.Config, bridge *zapBridge) (etcd *embed.Etcd, err error) {
+	done := make(chan struct{})
+	err = errors.New("ended while it started") // if the goroutine does
+	go func() {
+		defer close(done)
+		defer func() {
+			if cause := recover(); cause != nil {
+				err = fmt.Errorf("%v", cause)
+			}
+		}()
+		etcd, err = embed.StartEtcd(c)
+	}()
+	<-done
+	if err != nil {
+		if worst := bridge.worst(); worst != "" {
+			err = fmt.Errorf("%w: %s", err, worst)
+		}
+		return nil, err
+	}
+	return etcd, nil
+}

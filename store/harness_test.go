@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	testEnv    = "test"
+	hostA      = "aaaaaaaaaaaaaaaa"
+	hostB      = "bbbbbbbbbbbbbbbb"
+	patience   = 20 * time.Second // of a test before it gives up
+	callBudget = 2 * time.Second  // what callers give a call
+)
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+func quietLog(testing.TB) *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
+
+// freePort finds a TCP port that nobody listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// server is an etcd that a test may stop and start: the embedded one, or Debian's.
+type server struct {
+	founder   Identity
+	endpoints []string
+	dir       string
+	stop      func()
+	start     func(t testing.TB) // again, on the same data and ports
+	restore   func(t testing.TB) // back to a backup with another cluster ID; stopped before, stopped after
+}
+
+// embeddedServer starts the embedded etcd of a new environment.
+func embeddedServer(t testing.TB) *server {
+	t.Helper()
+	id, err := FoundIdentity(testEnv, hostA, "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := id.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: hostA, Addrs: []netip.Addr{loopback},
+		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quietLog(t)}
+	s := &server{founder: id, dir: cfg.Dir}
+	s.start = func(t testing.TB) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		e, err := StartEmbedded(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.endpoints, s.stop = e.Endpoints(), e.Close
+	}
+	s.start(t)
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// client is a plain etcd client, to look and to do harm.
+func (s *server) client(t testing.TB) *clientv3.Client {
+	t.Helper()
+	c, err := newClient(s.config(t, hostA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (s *server) config(t testing.TB, self string) Config {
+	t.Helper()
+	tls, err := s.founder.ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Environment: testEnv, Endpoints: s.endpoints, TLS: tls, Self: self}
+}
+
+// member is one host: its checkpoint and its running Store.
+type member struct {
+	*Store
+	cp   *Checkpoint
+	stop func() // waits for Run's end; the checkpoint stays open
+}
+
+// join starts the Store of a host and returns when it has its first list.
+func (s *server) join(t testing.TB, self string, change ...func(*Config)) *member {
+	t.Helper()
+	cp, _ := tempCheckpoint(t)
+	m := s.joinWith(t, self, cp, change...)
+	m.await(t, "the first list", func(snap *Snapshot) bool { return snap.Revision > 0 && !snap.FromDisk })
+	return m
+}
+
+func (s *server) joinWith(t testing.TB, self string, cp *Checkpoint, change ...func(*Config)) *member {
+	t.Helper()
+	cfg := s.config(t, self)
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	st, err := Open(cfg, cp, quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- st.Run(ctx) }()
+	m := &member{Store: st, cp: cp}
+	m.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		done <- nil
+	}
+	t.Cleanup(m.stop)
+	return m
+}
+
+// await waits until the Snapshot is as it should be.
+func (m *member) await(t testing.TB, what string, ok func(*Snapshot) bool) {
+	t.Helper()
+	changed := m.Subscribe()
+	deadline := time.After(patience)
+	for !ok(m.Snapshot()) {
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("%s: waited %s for %s", m.cfg.Self, patience, what)
+		}
+	}
+}
+
+// eventually waits for something that nobody tells of.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s", patience, what)
+		}
+		<-tick.C
+	}
+}
+
+func callCtx(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func testNetwork(name, pool string) Network {
+	p := netip.MustParsePrefix(pool)
+	return Network{V: 1, Name: name, Pool: p, Dynamic: []netip.Prefix{p}, Gateway: p.Addr().Next(), BlockLen: 26, Since: testTime}
+}
+
+func mustCreate(t testing.TB, m *member, n Network) {
+	t.Helper()
+	if _, err := m.CreateNetwork(callCtx(t), n); err != nil {
+		t.Fatal(err)
+	}
+}
