@@ -33,7 +33,7 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 		}
 	}
 	s.written = ""
-	conn, err := nftables.New(nftables.WithNetNSFd(int(s.ns)))
+	conn, err := nftables.New(nftables.WithNetNSFd(int(s.ns)), nftables.WithSockOptions(roomy))
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
@@ -45,9 +45,7 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 	if err := build(conn, table); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	// The kernel acknowledges each message, and drops acknowledgements that do not fit into the socket; the
-	// transaction is done all the same.
-	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("nftables table %s: %w", NftTable, err)
 	}
 	if s.seen, err = s.fingerprint(sets); err != nil {
@@ -55,6 +53,18 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 	}
 	s.written = text
 	return nil
+}
+
+// transactionBuffer is room for a transaction in one send, and for the acknowledgement of each of its messages: some
+// thousand networks.
+const transactionBuffer = 8 << 20
+
+// roomy gives a netlink socket of the library's its buffers.
+func roomy[C interface {
+	SetReadBuffer(bytes int) error
+	SetWriteBuffer(bytes int) error
+}](c C) error {
+	return errors.Join(c.SetReadBuffer(transactionBuffer), c.SetWriteBuffer(transactionBuffer))
 }
 
 // fingerprint hashes what the kernel lists of our table: its flags, chains, rules, and the elements of the sets named.
