@@ -116,12 +116,13 @@ func (n *node) findUnderlay() (err error) {
 }
 
 func (n *node) openRouter(p paths) (err error) {
-	n.routerPath, n.survives = p.router()
+	path, survives := p.router()
+	n.routerPath, n.survives = p.onHost(path), survives
 	var opts []link.Option
 	if p.procSys != "" {
 		opts = append(opts, link.WithProcSys(p.procSys))
 	}
-	if n.router, err = link.OpenRouter(n.routerPath, opts...); err != nil {
+	if n.router, err = link.OpenRouter(path, opts...); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.router.Close)

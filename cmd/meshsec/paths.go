@@ -32,6 +32,14 @@ func (p paths) host(path string) string {
 	return path
 }
 
+// onHost is the reverse of host: a path of this process in the operator's words.
+func (p paths) onHost(path string) string {
+	if rest, ok := strings.CutPrefix(path, p.run+"/"); ok {
+		return filepath.Join("/run", rest)
+	}
+	return path
+}
+
 func (p paths) control() string { return filepath.Join(p.run, "meshsec", "meshsec.sock") }
 func (p paths) docker() string  { return filepath.Join(p.run, "docker.sock") }
 

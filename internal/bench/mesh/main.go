@@ -1,0 +1,87 @@
+// Command mesh measures what users of the whole plugin feel, on test hosts made of namespaces: how soon an endpoint is
+// reachable from the other hosts, what `docker run` costs against Docker's bridge network, and the agent's memory. It
+// prints Markdown.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+)
+
+func main() {
+	runs := flag.Int("runs", 30, "docker runs of each kind")
+	endpoints := flag.Int("endpoints", 200, "endpoints for the propagation")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, *runs, *endpoints); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func measure(ctx context.Context, runs, endpoints int) error {
+	fmt.Print("### From the return of CreateEndpoint to the route on the other hosts\n\n")
+	fmt.Print("| hosts | endpoints | p50 | p99 | slowest | agent's memory, founder (with etcd) | … others, largest |\n|---|---|---|---|---|---|---|\n")
+	for _, hosts := range []int{3, 25} {
+		if err := propagation(ctx, hosts, endpoints); err != nil {
+			return fmt.Errorf("propagation with %d hosts: %w", hosts, err)
+		}
+	}
+	fmt.Print("\n### `docker run` against Docker's bridge network, alternating\n\n")
+	fmt.Print("| network | runs | median | p99 | median against bridge |\n|---|---|---|---|---|\n")
+	return latency(ctx, runs)
+}
+
+// latency times `docker run --rm` of a container that ends at once, on both networks in turn.
+func latency(ctx context.Context, runs int) error {
+	c, err := testnet.New(ctx, testnet.Options{Hosts: 1, Docker: true})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	h := c.Hosts[0]
+	if err := h.InstallPlugin(ctx, "ADVERTISE="+h.Addr.String()); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"-d", "meshsec", "--ipam-driver", "meshsec", "mesh"}, {"-d", "bridge", "plain"}} {
+		if _, err := h.Docker(ctx, append([]string{"network", "create"}, args...)...); err != nil {
+			return err
+		}
+	}
+	took := map[string][]time.Duration{}
+	for i := range 2 * (runs + 1) {
+		network := []string{"plain", "mesh"}[i%2]
+		start := time.Now()
+		if _, err := h.Docker(ctx, "run", "--rm", "--network", network, testnet.Image, "busybox", "true"); err != nil {
+			return err
+		}
+		if i > 1 { // the first of each warms up
+			took[network] = append(took[network], time.Since(start))
+		}
+	}
+	base := quantile(took["plain"], 0.5)
+	for _, network := range []string{"plain", "mesh"} {
+		d := took[network]
+		fmt.Printf("| %s | %d | %s | %s | %.2f |\n", map[string]string{"plain": "bridge", "mesh": "meshsec"}[network], len(d),
+			ms(quantile(d, 0.5)), ms(quantile(d, 0.99)), float64(quantile(d, 0.5))/float64(base))
+	}
+	return nil
+}
+
+// quantile is the smallest value that at least the share q of all values do not exceed.
+func quantile(d []time.Duration, q float64) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	i := int(q*float64(len(d))+0.999999) - 1
+	return d[min(max(i, 0), len(d)-1)]
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
