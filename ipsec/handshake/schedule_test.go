@@ -85,7 +85,7 @@ func calm(w *world) {
 }
 
 func TestSchedules(t *testing.T) {
-	schedules, shards := uint64(12_000), uint64(4)
+	schedules, shards := uint64(10_000), uint64(4)
 	if testing.Short() || raceEnabled {
 		schedules = 800
 	}
