@@ -17,8 +17,6 @@ type progress struct {
 	next     chan struct{} // closed by the next publish
 }
 
-func newProgress() progress { return progress{next: make(chan struct{})} }
-
 func (p *progress) publish(d Desired, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

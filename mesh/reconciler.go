@@ -91,7 +91,7 @@ type Reconciler struct {
 // New returns a Reconciler that does nothing until Run or Reconcile.
 func New(o Options, t Times, facts Facts, own Holdings, links Links, keys Keys, plane ipsec.Dataplane, log *logrus.Entry) *Reconciler {
 	return &Reconciler{o: o, times: t.withDefaults(), facts: facts, own: own, links: links, keys: keys, plane: plane, log: log,
-		kick: make(chan struct{}, 1), progress: newProgress()}
+		kick: make(chan struct{}, 1), progress: progress{next: make(chan struct{})}}
 }
 
 // Kick asks for a round soon. It never blocks.
