@@ -94,6 +94,9 @@ func (e *Embedded) Close() {
 		for _, l := range e.etcd.Clients {
 			l.Close()
 		}
+		for _, l := range e.etcd.Peers {
+			l.Close()
+		}
 		e.etcd.Server.Stop()
 		done := make(chan struct{})
 		go func() {

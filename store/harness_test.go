@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -29,15 +31,19 @@ func quietLog(testing.TB) *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// freePort finds a TCP port that nobody listens on.
+// freePort finds a TCP port that nobody listens on. It is not one that the kernel gives to clients: those of other tests
+// could take it while a server is stopped.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.N(18000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().(*net.TCPAddr).Port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 // server is an etcd that a test may stop and start: the embedded one, or Debian's.
