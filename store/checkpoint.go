@@ -80,8 +80,8 @@ func openSnapshotFile(path string) (*file, error) {
 	if err == nil {
 		return f, nil
 	}
-	if err := os.Rename(path, path+".damaged"); err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+	if os.Rename(path, path+".damaged") != nil {
+		return nil, err
 	}
 	return openFile(path)
 }
