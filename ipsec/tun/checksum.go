@@ -12,14 +12,16 @@ import (
 func sum(b []byte, acc uint64) uint64 {
 	var c uint64
 	for len(b) >= 64 {
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b), 0)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[8:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[16:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[24:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[32:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[40:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[48:]), c)
-		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[56:]), c)
+		// An array, so that no bounds check comes between two additions and takes the carry flag.
+		p := (*[64]byte)(b)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[0:8]), 0)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[8:16]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[16:24]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[24:32]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[32:40]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[40:48]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[48:56]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(p[56:64]), c)
 		acc, c = bits.Add64(acc, 0, c)
 		acc += c
 		b = b[64:]

@@ -68,14 +68,19 @@ func Open(r Router, s *underlay.Socket, log *logrus.Entry) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := newPlane(r, s, d, log)
+	s.HandleESP(p.rx.receive)
+	return p, nil
+}
+
+func newPlane(r Router, s *underlay.Socket, d *device, log *logrus.Entry) *Plane {
 	p := &Plane{router: r, socket: s, log: log, replaced: make(chan struct{}, 1), done: make(chan struct{})}
 	p.events.ch = make(chan ipsec.Event, 256)
 	p.sas.init()
 	p.table.Store(&table{routes: &routes{}})
 	p.device.Store(d)
 	p.rx.init(p)
-	s.HandleESP(p.rx.receive)
-	return p, nil
+	return p
 }
 
 // Run carries packets from the TUN to the underlay until ctx ends or the plane is closed. The other direction runs in
