@@ -134,6 +134,7 @@ func TestTransmitRefuses(t *testing.T) {
 		"checksum outside":  {vnet{flags: needsCsum, csumStart: 900}, tcp, "offload"},
 		"udp segments":      {vnet{gsoType: 5, gsoSize: 10}, tcp, "offload"},
 		"no segment size":   {vnet{gsoType: gsoTCPv4}, tcp, "offload"},
+		"tiny segments":     {vnet{gsoType: gsoTCPv4, gsoSize: minSegment - 1}, tcp, "offload"},
 		"segments of udp":   {vnet{gsoType: gsoTCPv4, gsoSize: 10}, testIPv4(17, make([]byte, 80)), "offload"},
 		"segments, no tcp":  {vnet{gsoType: gsoTCPv4, gsoSize: 10}, testIPv4(protoTCP, make([]byte, 19)), "offload"},
 		"segment fragments": {vnet{gsoType: gsoTCPv4, gsoSize: 10}, fragmented, "offload"},

@@ -10,8 +10,13 @@ import (
 	"github.com/meshsec/meshsec/ipsec/underlay"
 )
 
-// maxPacket is the longest packet that the TUN gives.
-const maxPacket = 1 << 16
+const (
+	// maxPacket is the longest packet that the TUN gives.
+	maxPacket = 1 << 16
+	// minSegment is the smallest payload that the kernel's TCP cuts packets into (TCP_MIN_GSO_SIZE of net/tcp.h). A raw
+	// socket of a container can ask for less, and would turn one write into 60,000 packets.
+	minSegment = 8
+)
 
 // transmitter carries packets from the TUN to the underlay. It belongs to one goroutine.
 type transmitter struct {
@@ -70,7 +75,7 @@ func (t *transmitter) packet(d *device, h vnet, b []byte) {
 			t.single(p, ip)
 			return
 		}
-	case h.gsoType == gsoTCPv4 && h.gsoSize > 0 && ip[9] == protoTCP && !isFragment(ip):
+	case h.gsoType == gsoTCPv4 && h.gsoSize >= minSegment && ip[9] == protoTCP && !isFragment(ip):
 		if tcp, ok := parseTCP(ip[header:]); ok {
 			t.segments(p, ip, header, header+tcp, int(h.gsoSize))
 			return
