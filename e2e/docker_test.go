@@ -50,18 +50,18 @@ func TestConnect(t *testing.T) {
 	ctx := t.Context()
 	const blue = "blue"
 	for _, h := range s.Hosts[:2] {
-		if _, err := h.Docker(ctx, append(create, "--subnet", "10.77.0.0/16", "--ipam-opt", "meshsec.network="+blue, blue)...); err != nil {
+		if _, err := h.Docker(ctx, with("--subnet", "10.77.0.0/16", "--ipam-opt", "meshsec.network="+blue, blue)...); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { removeNetwork(t, h, blue) })
 	}
 	far := start(t, s.Hosts[1], blue, "far")
-	c := start(t, s.Hosts[0], mesh, "c")
+	c := start(t, s.Hosts[0], mesh, "conn")
 	if _, err := c.Ping(ctx, s.watch.Canary, far.Addr, 1); err == nil {
 		t.Error("one network reaches another")
 	}
 	for range 2 {
-		if _, err := s.Hosts[0].Docker(ctx, "network", "connect", "--ip", "10.77.3.4", blue, "c"); err != nil {
+		if _, err := s.Hosts[0].Docker(ctx, "network", "connect", "--ip", "10.77.3.4", blue, "conn"); err != nil {
 			t.Fatal(err)
 		}
 		if a, err := c.Attachment(ctx, blue); err != nil || a.IPAddress != "10.77.3.4" {
@@ -71,7 +71,7 @@ func TestConnect(t *testing.T) {
 		if _, err := c.Transfer(ctx, s.watch.Canary, far.Addr, megabyte); err != nil {
 			t.Error(err)
 		}
-		if _, err := s.Hosts[0].Docker(ctx, "network", "disconnect", blue, "c"); err != nil {
+		if _, err := s.Hosts[0].Docker(ctx, "network", "disconnect", blue, "conn"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Ping(ctx, s.watch.Canary, far.Addr, 1); err == nil {

@@ -49,7 +49,7 @@ func TestExternalEtcd(t *testing.T) {
 	if err := createMesh(ctx, second); err != nil {
 		t.Fatal(err)
 	}
-	a, b := start(t, first, mesh, "a"), start(t, second, mesh, "b")
+	a, b := start(t, first, mesh, "one"), start(t, second, mesh, "two")
 	s.reach(t, a, b.Addr)
 	if _, err := b.Transfer(ctx, s.watch.Canary, a.Addr, megabyte); err != nil {
 		t.Error(err)

@@ -29,7 +29,7 @@ func TestAgentByHand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, b := start(t, managed, mesh, "a"), start(t, byHand, mesh, "b")
+	a, b := start(t, managed, mesh, "one"), start(t, byHand, mesh, "two")
 	s.reach(t, a, b.Addr)
 	if _, err := b.Transfer(ctx, s.watch.Canary, a.Addr, megabyte); err != nil {
 		t.Error(err)
@@ -48,6 +48,7 @@ func TestAgentByHand(t *testing.T) {
 			t.Errorf("after %v: %v", sig, err)
 		}
 	}
+	remove(t, byHand, "two") // while the last agent runs: without one Docker waits a minute
 }
 
 // TestAgentRefusesSettings: an unknown setting is named, with those that are known, in every answer.

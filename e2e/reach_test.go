@@ -46,7 +46,7 @@ func TestEveryPair(t *testing.T) {
 // TestSameHost: containers of one host talk on their bridge, without a hop.
 func TestSameHost(t *testing.T) {
 	s := shared(t)
-	a, b := start(t, s.Hosts[0], mesh, "a"), start(t, s.Hosts[0], mesh, "b")
+	a, b := start(t, s.Hosts[0], mesh, "one"), start(t, s.Hosts[0], mesh, "two")
 	s.reach(t, a, b.Addr)
 	if _, err := a.Transfer(t.Context(), s.watch.Canary, b.Addr, megabyte); err != nil {
 		t.Error(err)
@@ -80,6 +80,6 @@ func TestLateHost(t *testing.T) {
 func TestGatewayIsHere(t *testing.T) {
 	s := shared(t)
 	for _, h := range s.Hosts {
-		s.reach(t, start(t, h, mesh, "g"), netip.MustParseAddr("10.42.0.1"))
+		s.reach(t, start(t, h, mesh, "some"), netip.MustParseAddr("10.42.0.1"))
 	}
 }

@@ -3,14 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/internal/testnet"
 )
-
-// with is the README's command to create a network, with more words before the name.
-func with(words ...string) []string { return append(append([]string{}, create...), words...) }
 
 // TestRefusedNetworks: what can't work is refused in a sentence that names the thing, and leaves nothing.
 func TestRefusedNetworks(t *testing.T) {
@@ -30,7 +28,6 @@ func TestRefusedNetworks(t *testing.T) {
 		{"the nameserver's subnet", with("--subnet", "172.30.0.128/25", "n6"), []string{"172.30.0."}},
 		{"unknown option", with("--subnet", "10.77.0.0/16", "-o", "colour=blue", "n7"), []string{"colour", "meshsec.mtu"}},
 		{"unknown IPAM option", with("--subnet", "10.77.0.0/16", "--ipam-opt", "colour=blue", "n8"), []string{"colour", "meshsec.network"}},
-		{"name given too late", with("-o", "meshsec.network=late", "n9"), []string{"--ipam-opt meshsec.network=late"}},
 		{"bad MTU", with("--subnet", "10.77.0.0/16", "-o", "meshsec.mtu=many", "n10"), []string{"meshsec.mtu", "many"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { refused(t, h, c.words, c.args...) })
@@ -126,6 +123,7 @@ func TestRefusedSettings(t *testing.T) {
 	if _, err := h.Docker(t.Context(), "plugin", "enable", testnet.Plugin); err != nil {
 		t.Fatal(err)
 	}
+	refused(t, h, []string{"--ipam-opt meshsec.network=late"}, with("-o", "meshsec.network=late", mesh)...)
 	if err := createMesh(t.Context(), h); err != nil {
 		t.Errorf("with everything set right: %v", err)
 	}
@@ -145,8 +143,11 @@ func TestSecondAgent(t *testing.T) {
 	case <-p.Done():
 	case <-ctx.Done():
 	}
-	t.Logf("it said: %s", p.Output())
+	if !strings.Contains(p.Output(), "another meshsec agent") {
+		t.Errorf("it said: %s", p.Output())
+	}
 	if _, err := s.Hosts[0].Meshsec(ctx, "status"); err != nil {
 		t.Errorf("the first agent suffers: %v", err)
 	}
+	start(t, s.Hosts[0], mesh, "afterwards")
 }

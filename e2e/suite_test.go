@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,7 +159,10 @@ func (s *suite) joinAll(ctx context.Context) error {
 	}
 	var group errgroup.Group
 	for _, h := range s.Hosts {
-		group.Go(func() error { return createMesh(ctx, h) })
+		group.Go(func() error {
+			// Docker takes --ip only where the subnet was given, with any driver.
+			return createMesh(ctx, h, "--subnet", "10.42.0.0/16")
+		})
 	}
 	return group.Wait()
 }
@@ -172,10 +176,14 @@ func (s *suite) join(ctx context.Context, h *testnet.Host, settings ...string) e
 	return h.InstallPlugin(ctx, append(settings, "JOIN="+token)...)
 }
 
-func createMesh(ctx context.Context, h *testnet.Host) error {
-	_, err := h.Docker(ctx, append(create, mesh)...)
+// createMesh makes the network with the README's command, and flags.
+func createMesh(ctx context.Context, h *testnet.Host, flags ...string) error {
+	_, err := h.Docker(ctx, with(append(flags, mesh)...)...)
 	return err
 }
+
+// with is the README's command to create a network, with more words.
+func with(words ...string) []string { return append(slices.Clip(create), words...) }
 
 // start starts a container on the host for the test's duration.
 func start(t *testing.T, h *testnet.Host, network, name string, flags ...string) *testnet.Container {
