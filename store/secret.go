@@ -27,7 +27,7 @@ func (Secret) GoString() string { return redacted }
 // MarshalText implements encoding.TextMarshaler, which JSON uses as well.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalBinary refuses: a secret leaves the process only through Token.String and the Checkpoint.
+// MarshalBinary refuses: a secret leaves the process only through Token.Encode and the Checkpoint.
 func (Secret) MarshalBinary() ([]byte, error) { return nil, fmt.Errorf("secret: never marshalled") }
 
 // GobEncode refuses, as MarshalBinary does.

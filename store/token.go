@@ -23,7 +23,7 @@ const (
 )
 
 // Token is all that a further host needs to join an environment. It holds that host's private key: who has it is that
-// host. fmt and JSON give "(token)"; only String gives the token itself.
+// host. So fmt, JSON and logs give "(token)"; only Encode gives the token itself.
 type Token struct {
 	Environment string
 	HostID      string
@@ -57,9 +57,9 @@ func (ca CA) NewToken(endpoints []string, hostName string, ttl time.Duration) (T
 	}, nil
 }
 
-// String is the token as JOIN takes it, private key included: one line of letters, digits, '-', '_' and '.'. It is
+// Encode gives the token as JOIN takes it, private key included: one line of letters, digits, '-', '_' and '.'. It is
 // empty for a Token without certificates.
-func (t Token) String() string {
+func (t Token) Encode() string {
 	ca, err1 := decodePEM(pemCert, t.CA)
 	cert, err2 := decodePEM(pemCert, t.Cert)
 	key, err3 := decodePEM(pemKey, t.Key.Bytes)
@@ -74,11 +74,16 @@ func (t Token) String() string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(payload, sum[:tokenChecksum]...))
 }
 
-// Format implements fmt.Formatter: a token is a secret, so it is printed only by way of String.
-func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(token)") }
+const redactedToken = "(token)"
+
+// Format implements fmt.Formatter for every verb.
+func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redactedToken) }
+
+// String implements fmt.Stringer, which log formatters ask first.
+func (Token) String() string { return redactedToken }
 
 // MarshalText implements encoding.TextMarshaler, which JSON uses as well.
-func (Token) MarshalText() ([]byte, error) { return []byte("(token)"), nil }
+func (Token) MarshalText() ([]byte, error) { return []byte(redactedToken), nil }
 
 // CheckEnvironment says whether the token is for that environment.
 func (t Token) CheckEnvironment(environment string) error {
@@ -157,6 +162,9 @@ func (t Token) check(now time.Time) error {
 	}
 	if len(cert.URIs) != 1 || cert.URIs[0].String() != hostURI(t.Environment, t.HostID).String() {
 		return errors.New("token is malformed: the certificate is not that of its host")
+	}
+	if !ca.IsCA {
+		return errors.New("token is malformed: its authority is none")
 	}
 	for what, c := range map[string]*x509.Certificate{"certificate": cert, "authority's certificate": ca} {
 		if now.After(c.NotAfter) {

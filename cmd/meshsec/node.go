@@ -208,5 +208,5 @@ func (n *node) token(name string, ttl time.Duration) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.String(), nil
+	return t.Encode(), nil
 }
