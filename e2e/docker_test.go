@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -98,8 +99,24 @@ func TestOutside(t *testing.T) {
 	if err != nil || !strings.Contains(out, `"up":true,"down":true`) {
 		t.Errorf("the published port: %s, %v", out, err)
 	}
-	far := start(t, s.Hosts[1], mesh, "far")
-	s.reach(t, far, c.Addr)
-	internal := start(t, s.Hosts[2], mesh, "plain")
-	s.reach(t, internal, c.Addr)
+	s.reach(t, start(t, s.Hosts[1], mesh, "far"), c.Addr)
+}
+
+// TestInternal: on an internal network there is no other way than the mesh.
+func TestInternal(t *testing.T) {
+	s := shared(t)
+	const inner = "inner"
+	var all []*testnet.Container
+	for i, h := range s.Hosts[:2] {
+		if _, err := h.Docker(t.Context(), with("--internal", "--subnet", "10.77.0.0/16", inner)...); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { removeNetwork(t, h, inner) })
+		all = append(all, start(t, h, inner, fmt.Sprintf("inside%d", i)))
+	}
+	s.reach(t, all[0], all[1].Addr)
+	routes, err := all[0].Exec(t.Context(), "ip", "route")
+	if err != nil || strings.Contains(routes, "default") {
+		t.Errorf("routes: %s, %v", routes, err)
+	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,7 @@ import (
 func TestExternalEtcd(t *testing.T) {
 	s := own(t, 2)
 	ctx := t.Context()
-	settings := externalEtcd(t, s)
+	settings, etcd := externalEtcd(t, s)
 	first, second := s.Hosts[0], s.Hosts[1]
 	if err := first.InstallPlugin(ctx, settings...); err != nil {
 		t.Fatal(err)
@@ -46,7 +47,9 @@ func TestExternalEtcd(t *testing.T) {
 	if _, err := second.Docker(ctx, "plugin", "enable", testnet.Plugin); err != nil {
 		t.Fatal(err)
 	}
-	if err := createMesh(ctx, second); err != nil {
+	// The driver's full name does as well.
+	if _, err := second.Docker(ctx, "network", "create", "-d", testnet.Plugin+":latest", "--ipam-driver", testnet.Plugin+":latest",
+		"--subnet", "10.42.0.0/16", mesh); err != nil {
 		t.Fatal(err)
 	}
 	a, b := start(t, first, mesh, "one"), start(t, second, mesh, "two")
@@ -54,10 +57,28 @@ func TestExternalEtcd(t *testing.T) {
 	if _, err := b.Transfer(ctx, s.watch.Canary, a.Addr, megabyte); err != nil {
 		t.Error(err)
 	}
+
+	// Without etcd: what is there works, containers start and end, and what needs etcd is refused soon, with the reason.
+	etcd.stop(t)
+	s.reach(t, a, b.Addr)
+	quick := start(t, first, mesh, "quick")
+	s.reach(t, quick, a.Addr)
+	began := time.Now()
+	refused(t, second, []string{"etcd", "2379"}, "run", "--name", "fixed", "--network", mesh, "--ip", "10.42.3.3", testnet.Image)
+	t.Logf("refused after %.1f s", time.Since(began).Seconds())
+	remove(t, second, "fixed")
+	etcd.start(t)
+	s.reach(t, b, quick.Addr)
+	s.reach(t, start(t, second, mesh, "fixed", "--ip", "10.42.3.3"), quick.Addr)
 }
 
-// externalEtcd runs an etcd on the outside host and gives each host its files; it returns the settings that name them.
-func externalEtcd(t *testing.T, s *suite) []string {
+// etcdServer is an etcd on the outside host.
+type etcdServer struct {
+	start, stop func(t *testing.T)
+}
+
+// externalEtcd runs an etcd and gives each host its files; it returns the settings that name them.
+func externalEtcd(t *testing.T, s *suite) ([]string, etcdServer) {
 	t.Helper()
 	ca := newAuthority(t)
 	_, outside := testnet.Underlay()
@@ -72,21 +93,33 @@ func externalEtcd(t *testing.T, s *suite) []string {
 	}
 	const etc = "/etc/docker/"
 	url := "https://" + outside.String() + ":2379"
-	p, err := s.Outside.Start("etcd", nil, "etcd", "--data-dir", s.Outside.Data("etcd"),
-		"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:2380",
-		"--cert-file", etc+"etcd.pem", "--key-file", etc+"etcd-key.pem", "--client-cert-auth", "--trusted-ca-file", etc+"etcd-ca.pem")
-	if err != nil {
-		t.Fatal(err)
+	var p *testnet.Process
+	server := etcdServer{
+		start: func(t *testing.T) {
+			t.Helper()
+			var err error
+			p, err = s.Outside.Start("etcd", nil, "etcd", "--data-dir", s.Outside.Data("etcd"),
+				"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:2380",
+				"--cert-file", etc+"etcd.pem", "--key-file", etc+"etcd-key.pem", "--client-cert-auth", "--trusted-ca-file", etc+"etcd-ca.pem")
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		stop: func(t *testing.T) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+			defer cancel()
+			if err := p.Stop(ctx, unix.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		},
 	}
+	server.start(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(p.Output())
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), cleanup)
-		defer cancel()
-		if err := p.Stop(ctx, unix.SIGKILL); err != nil {
-			t.Error(err)
-		}
+		server.stop(t)
 	})
-	return []string{"ETCD=" + url, "ETCD_CA=" + etc + "etcd-ca.pem", "ETCD_CERT=" + etc + "etcd.pem", "ETCD_KEY=" + etc + "etcd-key.pem"}
+	return []string{"ETCD=" + url, "ETCD_CA=" + etc + "etcd-ca.pem", "ETCD_CERT=" + etc + "etcd.pem", "ETCD_KEY=" + etc + "etcd-key.pem"}, server
 }

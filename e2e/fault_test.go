@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,15 +31,7 @@ func TestVethDeleted(t *testing.T) {
 	before := footprint(t, s)
 	from, to, _ := fault(t, s)
 	h := from.Host
-	links, err := h.RunRouter(t.Context(), "sh", "-c", "ip -o link show type veth | awk -F'[ @:]+' '{print $2}'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for link := range strings.FieldsSeq(links) {
-		if _, err := h.RunRouter(t.Context(), "ip", "link", "del", link); err != nil {
-			t.Fatal(err)
-		}
-	}
+	deleteVeths(t, h)
 	sent := sentToWorld(t, from)
 	if _, err := from.Ping(t.Context(), s.watch.Canary, to.Addr, 5); err == nil {
 		t.Error("pings without an interface are answered")
@@ -49,6 +42,44 @@ func TestVethDeleted(t *testing.T) {
 	remove(t, h, "from")
 	remove(t, to.Host, "to")
 	unchanged(t, s, before)
+}
+
+// deleteVeths deletes the links of all containers of the host to the mesh.
+func deleteVeths(t *testing.T, h *testnet.Host) {
+	t.Helper()
+	_, err := h.RunRouter(t.Context(), "sh", "-c", "for l in $(ip -o link show type veth | awk -F'[ @:]+' '{print $2}'); do ip link del $l; done")
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGuardIsNeeded: without the guard the packets of TestVethDeleted do cross the underlay, and the harness sees them. The
+// next change brings the guard back.
+func TestGuardIsNeeded(t *testing.T) {
+	s := unwatched(t)
+	from, to := start(t, s.Hosts[0], mesh, "from"), start(t, s.Hosts[1], mesh, "to")
+	s.reach(t, from, to.Addr)
+	h := from.Host
+	if _, err := h.Run(t.Context(), "nft", "delete", "table", "inet", "meshsec"); err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now()
+	deleteVeths(t, h)
+	if _, err := from.Ping(t.Context(), s.watch.Canary, to.Addr, 3); err == nil {
+		t.Error("pings without an interface are answered")
+	}
+	if err := s.watch.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.watch.Leaks(since)) == 0 {
+		t.Error("nothing leaked: then TestVethDeleted proves nothing")
+	}
+	remove(t, h, "from")
+	start(t, h, mesh, "change")
+	eventually(t, "the guard", func() error {
+		_, err := h.Run(t.Context(), "nft", "list", "set", "inet", "meshsec", "pools")
+		return err
+	})
 }
 
 // sentToWorld is the number of packets that the container has sent to docker_gwbridge.

@@ -102,9 +102,9 @@ func TestRefusedSettings(t *testing.T) {
 	}{
 		{[]string{"LOG_LEVEL=info", "ROUTERS=", "JOIN=meshsec1.nonsense"}, []string{"JOIN"}},
 		{[]string{"JOIN=/etc/docker/no-such-file"}, []string{"JOIN", "no-such-file"}},
-		{[]string{"JOIN=", "ETCD=https://172.30.0.9:2379", "ETCD_CA=/etc/docker/none"}, []string{"ETCD_CA", "none"}},
+		{[]string{"JOIN=", "ETCD=https://172.30.0.9:2379", "ETCD_CA=/etc/docker/none"}, []string{"ETCD", "/etc/docker/none"}},
 		{[]string{"ETCD=", "ETCD_CA=", "PORT=99999"}, []string{"PORT", "99999"}},
-		{[]string{"PORT=4500", "ADVERTISE=203.0.113.99"}, []string{"ADVERTISE", "203.0.113.99"}},
+		{[]string{"PORT=4500", "ADVERTISE=203.0.113.99"}, []string{"203.0.113.99", "does not have"}},
 	} {
 		if err := h.SetPlugin(t.Context(), c.settings...); err != nil {
 			t.Fatal(err)

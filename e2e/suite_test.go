@@ -59,6 +59,14 @@ func TestMain(m *testing.M) {
 // shared gives the test the shared cluster and holds the test to its leak harness.
 func shared(t *testing.T) *suite {
 	t.Helper()
+	s := unwatched(t)
+	s.hold(t)
+	return s
+}
+
+// unwatched gives the test the shared cluster; what leaks in it does not fail the test.
+func unwatched(t *testing.T) *suite {
+	t.Helper()
 	needRoot(t)
 	sharedOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -73,7 +81,6 @@ func shared(t *testing.T) *suite {
 		}
 		t.Fatal(errShared)
 	}
-	sharedSuite.hold(t)
 	return sharedSuite
 }
 
