@@ -14,9 +14,10 @@ import (
 
 // Router is the router namespace of this host, and the host's namespace around it.
 type Router struct {
-	path    string
-	procSys string
-	now     func() time.Time
+	path       string
+	procSys    string
+	now        func() time.Time
+	watchEvery time.Duration
 
 	ns, hostNS netns.NsHandle
 	nl, hostNL *netlink.Handle // one per namespace
@@ -44,8 +45,8 @@ func WithProcSys(root string) Option { return func(r *Router) { r.procSys = root
 // calling thread's namespace is the host's from then on. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. One process at a time
 // may have a router open.
 func OpenRouter(path string, opts ...Option) (_ *Router, err error) {
-	r := &Router{path: path, procSys: "/proc/sys", now: time.Now, ns: netns.None(), hostNS: netns.None(),
-		fresh: map[string]freshBridge{}, orphan: map[string]time.Time{}}
+	r := &Router{path: path, procSys: "/proc/sys", now: time.Now, watchEvery: watchEvery,
+		ns: netns.None(), hostNS: netns.None(), fresh: map[string]freshBridge{}, orphan: map[string]time.Time{}}
 	for _, opt := range opts {
 		opt(r)
 	}

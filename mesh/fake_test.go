@@ -35,6 +35,7 @@ type node struct {
 	announced []string
 	calls     []string
 	fail      func(call string) bool // asked for every call
+	touched   chan func()            // tells the Reconciler that others have touched something
 
 	sas     map[string]ipsec.SASet
 	peers   []Peer
@@ -69,6 +70,13 @@ func (n *node) SetPorts(p []link.Veth) error     { return n.set("ports", func() 
 
 func (n *node) Announce(bridge string, a netip.Addr, mac net.HardwareAddr) error {
 	return n.set("announce", func() { n.announced = append(n.announced, fmt.Sprint(bridge, " ", a, " ", mac)) })
+}
+
+// Watch leaves fn where tests find it.
+func (n *node) Watch(ctx context.Context, fn func()) error {
+	n.touched <- fn
+	<-ctx.Done()
+	return nil
 }
 
 func (n *node) SAs() map[string]ipsec.SASet {
@@ -130,7 +138,7 @@ func (n *node) taken() []string {
 
 // fakes makes a node without facts and its Reconciler.
 func fakes() (*node, *Reconciler) {
-	n := &node{snap: &store.Snapshot{}, local: &store.Local{}}
+	n := &node{snap: &store.Snapshot{}, local: &store.Local{}, touched: make(chan func(), 1)}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	times := Times{Every: time.Hour, Settle: time.Millisecond, Backoff: time.Millisecond, MaxBackoff: 4 * time.Millisecond}

@@ -35,6 +35,8 @@ type Links interface {
 	SetBridges([]link.Bridge) error
 	SetPorts([]link.Veth) error
 	Announce(bridge string, addr netip.Addr, mac net.HardwareAddr) error
+	// Watch calls fn when something that was set may have been changed by others, until ctx ends.
+	Watch(ctx context.Context, fn func()) error
 }
 
 // Keys is the handshake with the peers. Neither method may wait for Rekey.
@@ -102,11 +104,19 @@ func (r *Reconciler) Kick() {
 	}
 }
 
-// Run reconciles at once, whenever facts or holdings change, and every Times.Every, until ctx ends; it then returns nil.
+// Run reconciles at once, whenever facts or holdings change or others have touched what was set, and every Times.Every,
+// until ctx ends; it then returns nil.
 // The first change after a quiet while is carried out at once; those that come meanwhile or in the settling time after
 // it wait for the next round. Failed rounds are repeated with growing delays.
 func (r *Reconciler) Run(ctx context.Context) error {
 	facts, own := r.facts.Subscribe(), r.own.Subscribe()
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() {
+		if err := r.links.Watch(ctx, r.Kick); err != nil {
+			r.log.WithError(err).Warn("changes by others will be seen late")
+		}
+	})
 	failures := 0
 	for {
 		if err := r.Reconcile(ctx); ctx.Err() != nil {

@@ -41,7 +41,7 @@ func TestRunRepeatsWhatFailed(t *testing.T) {
 	n.carries(t, f)
 }
 
-func TestKick(t *testing.T) {
+func TestRunRepairsWhatOthersTouch(t *testing.T) {
 	n, r := fakes()
 	n.put(baseFacts())
 	run(t, r)
@@ -49,7 +49,7 @@ func TestKick(t *testing.T) {
 	r.progress.mu.Lock()
 	next := r.progress.next
 	r.progress.mu.Unlock()
-	r.Kick()
+	(<-n.touched)()
 	select {
 	case <-next:
 	case <-time.After(10 * time.Second):

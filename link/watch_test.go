@@ -1,0 +1,94 @@
+package link
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+func TestWatch(t *testing.T) {
+	w := newWorld(t)
+	w.r.watchEvery = time.Millisecond
+	b := bridgeOf("default", "10.42.0.0/16")
+	ok(t, w.r.SetGuard([]netip.Prefix{b.Pool}))
+	ok(t, w.r.SetFilter(Filter{}))
+	ok(t, w.r.SetBridges([]Bridge{b}))
+	w.tunnel()
+	ok(t, w.r.SetRoutes([]Route{{Dst: netip.MustParsePrefix("10.42.128.2/32"), Dev: TunName}}))
+	flush := func(ns netns.NsHandle) func() error {
+		return func() error {
+			nft := must(nftables.New(nftables.WithNetNSFd(int(ns))))(t)
+			nft.FlushRuleset()
+			return nft.Flush()
+		}
+	}
+	route := routeTo(t, "10.42.128.2/32")
+	route.Priority, route.Scope = RouteMetric, netlink.SCOPE_LINK
+	for _, harm := range []struct {
+		name string
+		do   func() error
+	}{
+		{"guard flushed", flush(w.host)},
+		{"filter flushed", flush(w.r.ns)},
+		{"route deleted", func() error { return w.r.nl.RouteDel(&route) }},
+		{"tunnel down", func() error { return w.r.nl.LinkSetDown(must(w.r.nl.LinkByName(TunName))(t)) }},
+		{"address deleted", func() error {
+			return w.r.nl.AddrDel(must(w.r.nl.LinkByName(b.Name))(t), must(netlink.ParseAddr("10.42.0.1/16"))(t))
+		}},
+		{"bridge deleted", func() error { return w.r.nl.LinkDel(must(w.r.nl.LinkByName(b.Name))(t)) }},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		called, ended := make(chan struct{}, 64), make(chan error, 1)
+		go func() { ended <- w.r.Watch(ctx, func() { called <- struct{}{} }) }()
+		eventuallyCalled(t, w, called)
+		ok(t, harm.do())
+		select {
+		case <-called:
+		case <-time.After(patience):
+			t.Errorf("%s: not heard of", harm.name)
+		}
+		cancel()
+		ok(t, <-ended)
+	}
+}
+
+// eventuallyCalled waits until a Watch is listening.
+func eventuallyCalled(t *testing.T, w *world, called chan struct{}) {
+	t.Helper()
+	lo := must(w.r.nl.LinkByName("lo"))(t)
+	a := must(netlink.ParseAddr("192.0.2.77/32"))(t)
+	eventually(t, "Watch listens", func() bool {
+		ok(t, w.r.nl.AddrAdd(lo, a))
+		ok(t, w.r.nl.AddrDel(lo, a))
+		select {
+		case <-called:
+			return true
+		default:
+			return false
+		}
+	})
+	// What is still on the way is not the harm's.
+	for {
+		select {
+		case <-called:
+		case <-time.After(silence):
+			return
+		}
+	}
+}
+
+func TestConcernsTakesAnything(t *testing.T) {
+	for kind := range uint16(0x0a20) {
+		for n := range 40 {
+			concerns(kind, make([]byte, n))
+		}
+	}
+	if concerns(0x0a00, append([]byte{1, 0, 0, 0}, attr(nil, 1, []byte("docker\x00"))...)) {
+		t.Error("a foreign table concerns us")
+	}
+}
