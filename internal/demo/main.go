@@ -70,13 +70,19 @@ func (d *demo) end(keep bool) error {
 	if err := d.cluster.Stay(); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nEverything stays up (KEEP=1). To look around:\n")
-	for _, h := range d.cluster.Hosts {
-		fmt.Fprintf(d.out, "  %s: export DOCKER_HOST=%s   or a shell there: nsenter -t %d -a\n", h.Name, h.DockerHost(), h.Pid())
+	root, err := testnet.Root()
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(d.out, "  on a host: bin/meshsec status, peers, endpoints, blocks; docker exec c1 ping ADDRESS\n")
-	fmt.Fprintf(d.out, "  the router: nsenter --net=/run/meshsec/router ip route\n")
-	fmt.Fprintf(d.out, "  logs: %s/h1/dockerd.log\n", d.cluster.Dir())
-	fmt.Fprintf(d.out, "To take it down: bin/demo down\n")
+	first := d.cluster.Hosts[0]
+	fmt.Fprintf(d.out, "\nEverything stays up (KEEP=1). Docker of each host, and a shell on it:\n")
+	for _, h := range d.cluster.Hosts {
+		fmt.Fprintf(d.out, "  %s: export DOCKER_HOST=%s\n      nsenter -t %d -a\n", h.Name, h.DockerHost(), h.Pid())
+	}
+	fmt.Fprintf(d.out, "What meshsec knows: nsenter -t %d -a %s/bin/meshsec peers   (status, hosts, networks, endpoints, blocks)\n", first.Pid(), root)
+	fmt.Fprintf(d.out, "The router:         nsenter -t %d -a nsenter --net=/run/meshsec/router ip route\n", first.Pid())
+	fmt.Fprintf(d.out, "From a container:   DOCKER_HOST=%s docker exec c1 ping -c3 %s\n", first.DockerHost(), d.containers[1].Addr)
+	fmt.Fprintf(d.out, "Logs:               %s/dockerd.log\n", first.Dir())
+	fmt.Fprintf(d.out, "To take it down:    %s/bin/demo down   (or the next run)\n", root)
 	return nil
 }
