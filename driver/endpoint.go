@@ -117,8 +117,3 @@ func (d *Driver) DeleteEndpoint(_ context.Context, _, endpointID string) error {
 	})
 	return errors.Join(err, d.links.DelVeth(link.EndpointLink(endpointID)))
 }
-
-// EndpointInfo has nothing to tell that Docker does not know.
-func (d *Driver) EndpointInfo(context.Context, string, string) (map[string]string, error) {
-	return map[string]string{}, nil
-}
