@@ -107,9 +107,6 @@ func (r *Router) Close() error {
 // fn starts run in the host's namespace.
 func (r *Router) Do(fn func() error) error { return inNamespace(r.ns, fn) }
 
-// addrLabel marks our addresses on lo; the kernel wants it to start with the link's name.
-const addrLabel = "lo:" + NftTable
-
 // SetAddr makes addr the router address: a /32 on lo, and the only one that we put there.
 func (r *Router) SetAddr(addr netip.Addr) error {
 	r.links.Lock()
@@ -121,7 +118,7 @@ func (r *Router) SetAddr(addr netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("router address %s: %w", addr, err)
 	}
-	if err := setAddrs(r.nl, lo, netip.PrefixFrom(addr, 32), addrLabel); err != nil {
+	if err := setAddrs(r.nl, lo, netip.PrefixFrom(addr, 32), AddrLabel); err != nil {
 		return fmt.Errorf("router address %s: %w", addr, err)
 	}
 	return nil
