@@ -78,14 +78,12 @@ func TestANetworkThatWasDeletedByAnotherHostIsRestored(t *testing.T) {
 	two.Wait("the network", func() bool { return two.known("blue") })
 	since := two.Store.Snapshot().Networks["blue"].Since
 	pool2 := two.network(net2, "blue")
-	two.run()
 	one.remove(net1, pool1)
+	two.Wait("the network to go", func() bool { return !two.known("blue") })
+	two.run()
 	two.Wait("the network to be back", func() bool { return two.known("blue") })
 	if got := two.Store.Snapshot().Networks["blue"]; !got.Since.Equal(since) || got.Pool.String() != "10.43.0.0/16" {
 		t.Errorf("restored as %+v", got)
 	}
-	two.Wait("a container to start", func() bool {
-		two.end(net2, pool2, ep2, two.start(net2, pool2, ep2, "db"))
-		return true
-	})
+	two.end(net2, pool2, ep2, two.start(net2, pool2, ep2, "db"))
 }

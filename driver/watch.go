@@ -25,17 +25,15 @@ const (
 
 // watchDocker compares at the start, soon after each Join, and now and then.
 func (d *Driver) watchDocker(ctx context.Context) {
-	pause := soon
+	pause, said := soon, false
 	for {
 		complete, err := d.compare(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			d.log(err, "Docker's list is not to be had, so nothing is collected")
-			pause = min(2*pause, lookEvery)
-		case complete:
+		if err != nil && !said && ctx.Err() == nil { // once: it may be for long, where there is no dockerd
+			d.log(err, "no list of Docker's to compare with, so nothing is collected")
+		}
+		said = err != nil
+		if pause = min(2*pause, lookEvery); complete && err == nil {
 			pause = lookEvery
-		default:
-			pause = min(2*pause, lookEvery)
 		}
 		timer := time.NewTimer(pause)
 		select {
