@@ -56,12 +56,16 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 	for key := range p.confirmed {
 		s.own.unpin(key, now)
 	}
-	s.setConflicts(p.conflicts)
 	for _, claim := range p.claims { // first, for an endpoint counts only under a claim
-		if err := s.publishClaim(ctx, epoch, claim); err != nil {
+		owner, err := s.publishClaim(ctx, epoch, claim)
+		if err != nil {
 			return 0, err
 		}
+		if owner != s.cfg.Self {
+			p.conflicts[claim.key] = owner
+		}
 	}
+	s.setConflicts(p.conflicts)
 	for len(p.writes) > 0 {
 		n := batchSize(p.writes)
 		if err := s.publishBatch(ctx, epoch, p.writes[:n]); err != nil {
@@ -70,6 +74,9 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 		p.writes = p.writes[n:]
 	}
 	next = time.Hour
+	if len(p.conflicts) > 0 {
+		next = s.cfg.ListEvery
+	}
 	for _, w := range p.releases {
 		if left := s.own.pinned(w.key, s.cfg.ClaimGrace); left > 0 {
 			next = min(next, left)
@@ -112,15 +119,20 @@ func (s *Store) publishBatch(ctx context.Context, epoch int, writes []write) err
 	return nil
 }
 
-// publishClaim puts a claim of the Checkpoint back that etcd has lost. Where another host has it now, the next round
-// finds that in the Snapshot.
-func (s *Store) publishClaim(ctx context.Context, epoch int, w write) error {
+// publishClaim puts a claim of the Checkpoint back that etcd has lost, and says who has it now.
+func (s *Store) publishClaim(ctx context.Context, epoch int, w write) (owner string, err error) {
 	full := s.prefix + w.key
-	r, err := s.commit(ctx, []clientv3.Cmp{absent(full)}, []clientv3.Op{clientv3.OpPut(full, string(w.value))}, nil)
-	if err == nil && r.Succeeded {
-		s.own.wrote(epoch, w.key, w.value, r.Header.Revision)
+	r, err := s.commit(ctx, []clientv3.Cmp{absent(full)}, []clientv3.Op{clientv3.OpPut(full, string(w.value))}, []clientv3.Op{clientv3.OpGet(full)})
+	if err != nil {
+		return "", err
 	}
-	return err
+	if !r.Succeeded {
+		if kv := first(r, 0); kv != nil {
+			return claimHost(kv.Value), nil
+		}
+	}
+	s.own.wrote(epoch, w.key, w.value, r.Header.Revision)
+	return s.cfg.Self, nil
 }
 
 // publishRelease deletes a claim that the Checkpoint does not have (any more), unless it was claimed anew meanwhile.

@@ -70,6 +70,10 @@ func (t Token) Encode() string {
 	if err != nil {
 		return ""
 	}
+	return sealToken(payload)
+}
+
+func sealToken(payload []byte) string {
 	sum := sha256.Sum256(payload)
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(payload, sum[:tokenChecksum]...))
 }
