@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ const devicePath = "/dev/net/tun"
 type device struct {
 	file *os.File
 	raw  syscall.RawConn
+	lost atomic.Bool // reading gives errors
 }
 
 // openDevice attaches to the device called name in the router namespace, or makes it there: persistent, with a vnet
@@ -99,8 +101,11 @@ func attachError(name string, err error) error {
 	return fmt.Errorf("tun %s: %w", name, err)
 }
 
-// attached says whether the device still exists: deleted, it leaves the file behind.
-func (d *device) attached() bool {
+// usable says whether the device still exists (deleted, it leaves the file behind) and can be read.
+func (d *device) usable() bool {
+	if d.lost.Load() {
+		return false
+	}
 	ifr, err := unix.NewIfreq("")
 	if err != nil {
 		return false

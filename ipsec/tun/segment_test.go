@@ -26,7 +26,7 @@ func cut(ip []byte, headers, size int) (out [][]byte) {
 func TestSegments(t *testing.T) {
 	const headers = ipSize + 32
 	for _, c := range []struct{ n, size, want int }{{4000, 1000, 4}, {4001, 1000, 5}, {999, 1000, 1}, {1000, 1000, 1}, {0, 1000, 1}, {50, 1, 50}} {
-		const start = 0xfffffff0 // the sequence number wraps
+		const start uint32 = 0xfffffff0 // the sequence number wraps
 		ip := testTCP(start, flagACK|flagPSH|flagFIN|flagCWR, c.n)
 		got := cut(ip, headers, c.size)
 		if len(got) != c.want {
@@ -44,7 +44,7 @@ func TestSegments(t *testing.T) {
 			if id := binary.BigEndian.Uint16(s[4:]); id != uint16(0xfffe+i) {
 				t.Errorf("%+v: segment %d: id %#x", c, i, id)
 			}
-			if seq := binary.BigEndian.Uint32(s[ipSize+4:]); seq != uint32(start+len(payload)) {
+			if seq := binary.BigEndian.Uint32(s[ipSize+4:]); seq != start+uint32(len(payload)) {
 				t.Errorf("%+v: segment %d: sequence %#x", c, i, seq)
 			}
 			want := byte(flagACK)

@@ -13,11 +13,11 @@ import (
 
 // Set implements ipsec.Dataplane: a new table for the packets, then the device and the routes as they are in the
 // kernel. A peer's unusable SA or prefix costs that item only. Peers with ENCAP esp are carried by the kernel data
-// plane alone.
+// plane alone. Nothing that c points to may be changed afterwards.
 func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	p.set.Lock()
 	defer p.set.Unlock()
-	if p.closed {
+	if p.isClosed() {
 		return fmt.Errorf("tun plane: %w", net.ErrClosed)
 	}
 	if err := ctx.Err(); err != nil {
@@ -36,9 +36,9 @@ func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 // publish makes the table of c the one that packets see.
 func (p *Plane) publish(c ipsec.Config) []error {
 	old := p.table.Load()
-	t := &table{config: c, routes: old.routes, spis: map[uint32]inboundOf{}}
+	t := &table{routes: old.routes, spis: map[uint32]inboundOf{}}
 	var errs []error
-	if !sameRoutes(old.config.Peers, c.Peers) {
+	if !sameRoutes(old.peers, c.Peers) {
 		t.routes, errs = newRoutes(c.Peers)
 	}
 	stats := map[string]*peerStats{}
@@ -47,9 +47,12 @@ func (p *Plane) publish(c ipsec.Config) []error {
 	}
 	used := map[fingerprint]bool{}
 	for i := range c.Peers {
-		e, err := p.newPeer(t, i, stats, used)
+		e, err := p.newPeer(t, i, &c.Peers[i], used)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("peer %s: %w", c.Peers[i].Name, err))
+		}
+		if e.stats = stats[e.name]; e.stats == nil {
+			e.stats = &peerStats{}
 		}
 		t.peers = append(t.peers, e)
 	}
@@ -58,13 +61,9 @@ func (p *Plane) publish(c ipsec.Config) []error {
 	return errs
 }
 
-// newPeer makes the table's entry of one peer and enters its inbound SAs.
-func (p *Plane) newPeer(t *table, i int, stats map[string]*peerStats, used map[fingerprint]bool) (peer, error) {
-	c := &t.config.Peers[i]
-	e := peer{name: c.Name, remote: c.Remote, stats: stats[c.Name]}
-	if e.stats == nil {
-		e.stats = &peerStats{}
-	}
+// newPeer makes the entry of the peer with ordinal i, and enters its inbound SAs.
+func (p *Plane) newPeer(t *table, i int, c *ipsec.Peer, used map[fingerprint]bool) (peer, error) {
+	e := peer{name: c.Name, prefixes: c.Prefixes, remote: c.Remote}
 	if c.Router.Is4() {
 		e.router = c.Router.As4()
 	}
@@ -105,13 +104,13 @@ func (p *Plane) repairDevice(mtu int) error {
 	if mtu < minMTU || mtu >= maxPacket {
 		return fmt.Errorf("tunnel device %s: MTU %d is not within %d and %d", link.TunName, mtu, minMTU, maxPacket-1)
 	}
-	if old := p.device.Load(); !old.attached() {
+	if old := p.device.Load(); !old.usable() {
+		_ = old.close() // first: a device takes one file only
 		d, err := openDevice(p.router, link.TunName)
 		if err != nil {
 			return err
 		}
 		p.device.Store(d)
-		_ = old.close()
 		select {
 		case p.replaced <- struct{}{}:
 		default:

@@ -16,19 +16,19 @@ const nobody = -1
 // table is what both directions know of the peers. Never changed once it is published; SAs and statistics in it are
 // shared with the tables before and after.
 type table struct {
-	config ipsec.Config
-	peers  []peer // in the order of config.Peers
+	peers  []peer // in the Config's order
 	routes *routes
 	spis   map[uint32]inboundOf
 }
 
 // peer is an entry of the table.
 type peer struct {
-	name   string
-	remote netip.AddrPort
-	router [4]byte // its router address; zero if there is none
-	out    *outbound
-	stats  *peerStats
+	name     string
+	prefixes []netip.Prefix
+	remote   netip.AddrPort
+	router   [4]byte // its router address; zero if there is none
+	out      *outbound
+	stats    *peerStats
 }
 
 // inboundOf is an SA with the ordinal of the peer whose packets come in on it.
@@ -85,9 +85,9 @@ func (r *routes) find(addr uint32) int {
 
 func mask(length int) uint32 { return bits.Reverse32(uint32(1<<length - 1)) }
 
-// sameRoutes says that routes made of a hold for b as well.
-func sameRoutes(a, b []ipsec.Peer) bool {
-	return slices.EqualFunc(a, b, func(x, y ipsec.Peer) bool {
-		return x.Name == y.Name && slices.Equal(x.Prefixes, y.Prefixes)
+// sameRoutes says that the routes to the peers of a table hold for those of a Config.
+func sameRoutes(have []peer, want []ipsec.Peer) bool {
+	return slices.EqualFunc(have, want, func(h peer, w ipsec.Peer) bool {
+		return h.name == w.Name && slices.Equal(h.prefixes, w.Prefixes)
 	})
 }

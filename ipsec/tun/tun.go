@@ -16,10 +16,8 @@ package tun
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -96,12 +94,13 @@ func (p *Plane) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			d.resume() // for a later Run
 			return ctx.Err()
-		case errors.Is(err, os.ErrClosed) && p.device.Load() == d:
+		case p.isClosed():
 			return fmt.Errorf("tun plane: %w", net.ErrClosed)
 		case p.device.Load() != d:
 			continue
 		}
-		// Somebody has deleted the device: the next Set makes a new one.
+		d.lost.Store(true)
+		// Somebody has deleted the device, most likely: the next Set makes a new one.
 		p.log.WithError(err).Warn("tunnel device lost, waiting for it to be made again")
 		select {
 		case <-p.replaced:
@@ -113,6 +112,15 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 }
 
+func (p *Plane) isClosed() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Events gives what the plane has seen. Never blocks the packet path; closed by Close.
 func (p *Plane) Events() <-chan ipsec.Event { return p.events.ch }
 
@@ -120,10 +128,9 @@ func (p *Plane) Events() <-chan ipsec.Event { return p.events.ch }
 func (p *Plane) Close() error {
 	p.set.Lock()
 	defer p.set.Unlock()
-	if p.closed {
+	if p.isClosed() {
 		return nil
 	}
-	p.closed = true
 	close(p.done)
 	p.socket.HandleESP(nil)
 	p.table.Store(&table{routes: &routes{}})
