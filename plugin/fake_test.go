@@ -136,7 +136,7 @@ func start(t *testing.T, f *fake) *docker {
 // socket is a path for a socket, short enough for one (t.TempDir's may not be).
 func socket(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "mst-")
+	dir, err := os.MkdirTemp("", "plugin-")
 	if err != nil {
 		t.Fatal(err)
 	}

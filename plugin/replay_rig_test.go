@@ -1,0 +1,175 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/ipam"
+	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/store"
+)
+
+// wait bounds every wait for a condition in these tests: some of what was in the way of one round goes with the next, which
+// comes within a minute.
+const wait = 100 * time.Second
+
+// links is a router namespace that only remembers, by the names of the routers' ends.
+type links struct {
+	mu    sync.Mutex
+	veths map[string]link.Veth
+}
+
+func (l *links) EnsureBridge(link.Bridge) error { return nil }
+
+func (l *links) AddVeth(v link.Veth) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.veths[v.RouterEnd] = v
+	return nil
+}
+
+func (l *links) DelVeth(_, routerEnd string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.veths, routerEnd)
+	return nil
+}
+
+func (l *links) Veths() ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.veths)), nil
+}
+
+// cluster is one embedded etcd for all replays, each of which has an environment of its own.
+type cluster struct {
+	id        store.Identity
+	endpoints []string
+}
+
+func startCluster(t *testing.T) cluster {
+	t.Helper()
+	id, err := store.FoundIdentity("replay", "", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := id.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	e, err := store.StartEmbedded(ctx, store.EmbedConfig{
+		Dir: t.TempDir(), Name: id.HostID, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quiet(io.Discard),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return cluster{id: id, endpoints: e.Endpoints()}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// rig is a host's plugin with both drivers and the store behind it; only the links are not real.
+type rig struct {
+	*docker
+	cp    *store.Checkpoint
+	st    *store.Store
+	links *links
+}
+
+// host starts a rig in the named environment.
+func (c cluster) host(t *testing.T, environment string) *rig {
+	t.Helper()
+	cp, err := store.OpenCheckpoint(filepath.Join(t.TempDir(), "replay.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cp.Close(); err != nil {
+			t.Errorf("checkpoint: %v", err)
+		}
+	})
+	if err := cp.Update(func(l *store.Local) error { l.Identity = c.id; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	tls, err := c.id.ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := quiet(io.Discard)
+	st, err := store.Open(store.Config{Environment: environment, Endpoints: c.endpoints, TLS: tls, Self: c.id.HostID, ClaimGrace: 2 * time.Second}, cp, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{cp: cp, st: st, links: &links{veths: map[string]link.Veth{}}}
+	pools := []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}
+	for i := range 16 {
+		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
+	}
+	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Log: log})
+	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Log: log})
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	for _, run := range []func(context.Context) error{st.Run, addresses.Run, networks.Run} {
+		group.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); group.Wait() })
+
+	s := New(socket(t), log, Options{})
+	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
+	s.SetBackend(networks, addresses)
+	r.docker = serve(t, s)
+	r.until(t, "first list of facts", func() string {
+		if r.st.Snapshot().Revision == 0 {
+			return "none yet"
+		}
+		return ""
+	})
+	return r
+}
+
+// until waits for check to find nothing.
+func (r *rig) until(t *testing.T, what string, check func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	facts, own := r.st.Subscribe(), r.cp.Subscribe()
+	for {
+		found := check()
+		if found == "" {
+			return
+		}
+		select {
+		case <-facts:
+		case <-own:
+		case <-ctx.Done():
+			t.Fatalf("%s: %s", what, found)
+		}
+	}
+}

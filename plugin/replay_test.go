@@ -1,0 +1,126 @@
+package plugin
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// step is a recorded call.
+type step struct {
+	line     int
+	Command  string          `json:"cmd"`
+	Method   string          `json:"m"`
+	Request  json.RawMessage `json:"req"`
+	Response json.RawMessage `json:"resp"`
+}
+
+func steps(t *testing.T, path string) []step {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []step
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		s := step{line: n}
+		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+			t.Fatalf("%s:%d: %v", path, n, err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// TestReplay plays what real engines were recorded to send, call by call, to the whole plugin: each call once, then each
+// call twice (invariant 8: calls are idempotent). In the end nothing is left of the networks that were removed.
+func TestReplay(t *testing.T) {
+	traces, err := filepath.Glob("testdata/traces/*.jsonl")
+	if err != nil || len(traces) < 20 {
+		t.Fatalf("traces: %v %v", traces, err)
+	}
+	c := startCluster(t)
+	for _, path := range traces {
+		name := strings.TrimSuffix(filepath.Base(path), ".jsonl")
+		for _, times := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s/%d", name, times), func(t *testing.T) {
+				r := c.host(t, fmt.Sprintf("%s-%d", name, times))
+				m := newModel()
+				command := ""
+				for _, s := range steps(t, path) {
+					if s.Command != "" {
+						command = s.Command
+					}
+					if s.Method == "" {
+						continue
+					}
+					if err := m.play(t, r, s, times); err != nil {
+						t.Fatalf("line %d, after %q: %v", s.line, command, err)
+					}
+				}
+				r.until(t, "after the trace", func() string { return m.left(r) })
+			})
+		}
+	}
+}
+
+// play makes one call, as often as said.
+func (m *model) play(t *testing.T, r *rig, s step, times int) error {
+	t.Helper()
+	req, err := parse(s.Request)
+	if err != nil {
+		return err
+	}
+	resp, err := parse(s.Response)
+	if err != nil {
+		return err
+	}
+	body := s.Request
+	if len(body) > 0 && string(body) != "null" {
+		raw := map[string]any{}
+		if err := json.Unmarshal(body, &raw); err != nil {
+			return err
+		}
+		m.rewrite(s.Method, req, resp, raw)
+		if body, err = json.Marshal(raw); err != nil {
+			return err
+		}
+	}
+	want := m.expect(s.Method, req, resp)
+	var first fields
+	for i := range times {
+		status, text, errText := r.ask(t, s.Method, string(body))
+		reply, err := parse(json.RawMessage(text))
+		switch ok := status == http.StatusOK; {
+		case err != nil:
+			return fmt.Errorf("%s: reply %s: %w", s.Method, text, err)
+		case want == succeeds && !ok, want == fails && ok:
+			return fmt.Errorf("%s, time %d: %s: %d %s %s", s.Method, i+1, body, status, text, errText)
+		case want != succeeds:
+			continue
+		}
+		if err := shaped(s.Method, reply, text); err != nil {
+			return fmt.Errorf("%s, time %d: %w", s.Method, i+1, err)
+		}
+		if i == 0 {
+			first = reply
+			continue
+		}
+		// An address without a name asked for again is a new one: the request can't tell a repetition from a second container.
+		if s.Method != "IpamDriver.RequestAddress" && fmt.Sprint(first) != fmt.Sprint(reply) {
+			return fmt.Errorf("%s, time %d: %+v, but at first %+v", s.Method, i+1, reply, first)
+		}
+	}
+	if want == succeeds {
+		m.learn(s.Method, req, resp, first)
+	}
+	return nil
+}
