@@ -146,6 +146,10 @@ func TestSetPorts(t *testing.T) {
 	now = now.Add(orphanFor / 2)
 	ok(t, w.r.SetPorts(nil))
 	w.checkVeth(v)
+	ok(t, w.r.AddVeth(v)) // Docker asks for it again: the same
+	now = now.Add(orphanFor / 2)
+	ok(t, w.r.SetPorts(nil))
+	w.checkVeth(v)
 	now = now.Add(orphanFor)
 	ok(t, w.r.SetPorts(nil))
 	if got := must(w.r.Veths())(t); len(got) != 0 {
