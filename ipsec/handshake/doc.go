@@ -71,6 +71,5 @@
 //	probe                ── ESP ──►            outbound switched, probe       (confirmed)
 //	confirmed            ◄── ESP ──
 //
-// An unconfirmed outbound SA is given up 25 s after its init was sent, before the responder's 30 s can end, and when a
-// fourth later init would be sent, before that can push it out of the responder's list of pending ones.
+// An unconfirmed outbound SA is given up 25 s after its init was sent, before the responder's 30 s can end.
 package handshake

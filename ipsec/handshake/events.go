@@ -41,7 +41,7 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Out
 	case pr == p.out:
 		m.settle(p)
 		return nil
-	case pr.mute, p.out != nil && p.out.rank.above(pr.rank):
+	case pr.mute: // a higher one is in use
 		return nil
 	}
 	p.adopt(pr)

@@ -199,6 +199,31 @@ func TestUnusablePayloads(t *testing.T) {
 	if _, _, err := a.m.complete(0, p, p.init, make([]byte, 20)); err == nil {
 		t.Error("a response of 20 bytes is accepted")
 	}
+	// A responder may raise the generation, not lower it: the pair would be below the one in use.
+	hs, err := b.m.newNoise(false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	init, body, err := a.m.newInit(0, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, _, _, err := hs.ReadMessage(nil, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := parseInit(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer.generation, b.m.peers["a"].generation = 0, 0
+	_, answer, err := b.m.answer(0, b.m.peers["a"], hs, offer, responsePayload{cipher: ipsec.AES256GCM, observed: a.addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.m.complete(0, p, init, answer); err != errPayload {
+		t.Errorf("a lower generation: %v", err)
+	}
 	for _, r := range []responsePayload{{generation: 1, spi: 300}, {generation: 1, spi: 3, cipher: ipsec.AES256GCM}} {
 		if _, err := parseResponse(r.encode()); err == nil {
 			t.Errorf("accepted: %+v", r)

@@ -17,11 +17,8 @@ const (
 	// unconfirmedLife is how long after its init an initiator sends without having heard anything. It is below
 	// pendingLife, and starts earlier, so that nothing is sent on an SA which the responder has given up.
 	unconfirmedLife = 25 * time.Second
-	// unconfirmedInits is how many later inits may be sent before an unconfirmed pair is given up, for the same reason:
-	// each is one more pending pair at the responder.
-	unconfirmedInits = 3
-	// maxPending is how many unproven pairs of one peer a responder holds. The oldest goes when there are more. It is
-	// above unconfirmedInits+1 by what may arrive late from before.
+	// maxPending is how many unproven pairs of one peer a responder holds. The oldest goes when there are more. An
+	// initiator sends five inits at most within unconfirmedLife; the rest is for some that arrive late.
 	maxPending = 8
 	// oldGrace is how long inbound SAs are kept once a packet has come in on a newer pair.
 	oldGrace = 30 * time.Second
@@ -54,7 +51,6 @@ type pair struct {
 	confirmed bool          // a packet has come in on in
 	mute      bool          // out has been erased and must not be used
 	deaf      bool          // in has been erased and is no longer offered
-	inits     int           // sent since the pair was made, while unconfirmed
 	inUntil   time.Duration // when in goes
 }
 

@@ -155,6 +155,47 @@ func TestDailyRekeyBySecondHost(t *testing.T) {
 	}
 }
 
+// An initiator that hears nothing stops sending before the responder stops listening.
+func TestUnconfirmedPairIsGivenUpInTime(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.block = func(_, _ *host, esp bool) bool { return esp }
+	a.boot()
+	w.runUntil(w.now+time.Second, func() bool { return a.sas["b"].Out != nil })
+	began, out := w.now, a.sas["b"].Out.SPI
+	for _, h := range w.hosts { // no further inits
+		h.facts[0].Remote = netip.AddrPort{}
+		h.setPeers()
+	}
+	holds := func() bool { return find(b.sas["a"].In, out) != nil }
+	w.runUntil(began+time.Minute, func() bool { return a.sas["b"].Out == nil })
+	if lasted := w.now - began; !holds() || lasted > unconfirmedLife || lasted < unconfirmedLife-time.Second {
+		t.Errorf("given up after %v, the responder holds it: %v", lasted, holds())
+	}
+	w.runUntil(began+time.Minute, func() bool { return !holds() })
+	if lasted := w.now - began; lasted > pendingLife {
+		t.Errorf("the responder holds it for %v", lasted)
+	}
+}
+
+// A peer that lost everything and can't begin answers with the generation that it is offered.
+func TestRestartedPeerOnlyAnswers(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	for range 3 {
+		meet(t, a, b)
+		a.boot()
+	}
+	meet(t, a, b)
+	b.facts[0].Remote = netip.AddrPort{}
+	b.boot()
+	old := a.sas["b"].Out
+	b.open(a.addr, *old, false)
+	a.step(func(now time.Duration) []Output { return a.m.UnknownSPI(now, b.addr) })
+	if !w.runUntil(w.now+time.Second, func() bool { return settled(a, b) && a.sas["b"].Out.SPI != old.SPI }) {
+		t.Errorf("not up: %+v", a.status(b))
+	}
+}
+
 func TestOverAgeIsDropped(t *testing.T) {
 	w, a, b := newPairWorld(t, 1)
 	meet(t, a, b)

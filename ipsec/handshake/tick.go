@@ -51,26 +51,19 @@ func (m *Machine) probe(p *peer) Output {
 }
 
 // begin sends a fresh init in place of the one that may be outstanding.
-func (m *Machine) begin(now time.Duration, p *peer) (outputs []Output) {
+func (m *Machine) begin(now time.Duration, p *peer) []Output {
 	m.cancel(p)
 	p.attempts++
 	p.startAt = now + m.backOff(p.attempts)
-	if out := p.out; out != nil && out.begunHere && !out.confirmed {
-		if out.inits++; out.inits > unconfirmedInits {
-			p.out = nil
-			out.silence()
-			p.probeAt = never
-			outputs = append(outputs, SAsChanged{p.HostID})
-		}
-	}
 	init, body, err := m.newInit(now, p)
 	if err != nil {
 		p.note = fmt.Sprintf("no init could be made: %v", err)
-		return outputs
+		return nil
 	}
 	p.init = init
 	m.inits[init.index] = p
 	h := header{kind: typeInit, sender: init.index}
+	var outputs []Output
 	for _, d := range split(h, body, macKey(p.Public[:])) {
 		outputs = append(outputs, Send{p.Remote, d})
 	}
