@@ -2,7 +2,9 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/meshsec/meshsec/store"
@@ -56,19 +58,21 @@ func (d *Driver) keep(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
+	var errs []error
 	for _, n := range local.Networks {
 		pool, ok := local.Pools[n.PoolID]
 		if _, there := snap.Networks[n.Network]; there || !ok || !pool.Confirmed {
 			continue
 		}
 		if _, err := d.st.CreateNetwork(ctx, pool.Fact); err != nil {
-			return fmt.Errorf("restore network %s: %w", n.Network, err)
+			errs = append(errs, fmt.Errorf("restore network %s: %w", n.Network, err))
 		}
 	}
 	for name, u := range d.unusedNow() {
 		done, err := d.dismiss(ctx, snap, local, name, &u)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		d.mu.Lock()
 		if done {
@@ -78,17 +82,13 @@ func (d *Driver) keep(ctx context.Context) error {
 		}
 		d.mu.Unlock()
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (d *Driver) unusedNow() map[string]unused {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := make(map[string]unused, len(d.unused))
-	for name, u := range d.unused {
-		now[name] = u
-	}
-	return now
+	return maps.Clone(d.unused)
 }
 
 // dismiss deletes one network's fact if nobody uses it; done says that there is nothing left to do.
