@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/meshsec/meshsec/store"
 )
 
 // shaped tells whether a reply has what dockerd needs of it, and nothing that it must not have.
@@ -33,6 +35,29 @@ func shaped(method string, reply fields, text string) error {
 	case "NetworkDriver.EndpointOperInfo":
 		if text != `{"Value":{}}` {
 			return fmt.Errorf("a value in %s", text)
+		}
+	}
+	return nil
+}
+
+// gone tells whether a delete, once answered, has deleted. Docker believes so, whatever the answer.
+func (m *model) gone(r *rig, method string, req fields) error {
+	local := r.cp.Local()
+	switch method {
+	case "NetworkDriver.DeleteEndpoint":
+		if e, ok := local.Endpoints[req.EndpointID]; ok {
+			return fmt.Errorf("the endpoint with %v is still there", e.Addr)
+		}
+	case "NetworkDriver.DeleteNetwork":
+		if n, ok := local.Networks[req.NetworkID]; ok {
+			return fmt.Errorf("network %s is still there", n.Network)
+		}
+	case "IpamDriver.ReleaseAddress":
+		for k, lease := range local.Leases {
+			if k.Addr.String() == m.ours(poolOf(req.PoolID), req.Address) && lease.PoolID == m.pools[req.PoolID] &&
+				lease.Kind == store.LeaseEndpoint && lease.Freed.IsZero() {
+				return fmt.Errorf("the lease of %v is still there", k.Addr)
+			}
 		}
 	}
 	return nil

@@ -110,6 +110,9 @@ func (m *model) play(t *testing.T, r *rig, s step, times int) error {
 		if err := shaped(s.Method, reply, text); err != nil {
 			return fmt.Errorf("%s, time %d: %w", s.Method, i+1, err)
 		}
+		if err := m.gone(r, s.Method, req); err != nil {
+			return fmt.Errorf("%s, time %d: %s: %w", s.Method, i+1, body, err)
+		}
 		if i == 0 {
 			first = reply
 			continue
