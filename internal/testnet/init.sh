@@ -4,9 +4,11 @@ mount --make-rslave /
 hostname "$NAME"
 
 # A control group of our own: dockerd puts plugins below the one it runs in, whatever its --cgroup-parent.
-for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-	[ -e "$procs" ] || continue
-	root=${procs%/cgroup.procs}
+roots=/sys/fs/cgroup # version 2 has one hierarchy, version 1 several beside each other
+[ -e /sys/fs/cgroup/cgroup.procs ] || roots=$(ls -d /sys/fs/cgroup/*/)
+for root in $roots; do
+	root=${root%/}
+	[ -e "$root/cgroup.procs" ] || continue
 	mkdir -p "$root$GROUP/init"
 	for group in "$root${GROUP%/*}" "$root$GROUP" "$root$GROUP/init"; do
 		for file in cpuset.cpus cpuset.mems; do # version 1: a new set is empty and takes no process
