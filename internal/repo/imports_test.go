@@ -31,6 +31,7 @@ var own = map[string]struct {
 	"driver":          {[]string{"store", "link"}, "the network driver does not know that there is encryption"},
 	"ipam":            {[]string{"store", "link"}, "the IPAM driver does not know that there is encryption"},
 	"plugin":          {[]string{"driver", "ipam", "store", "link"}, "Docker's protocol ends here; what hosts do among themselves is not its matter"},
+	"pathmtu":         {nil, "a search has no I/O and no clock, so that every path can be played to it"},
 	"control":         {nil, "the command line's views are plain values, so that the client needs nothing of the agent"},
 	"settings":        {nil, "settings are read before anything else is there"},
 }
