@@ -23,7 +23,7 @@ func TestARP(t *testing.T) {
 			err = fmt.Errorf("%s on %s asks for %s: answered %v (%s), want %v", from.Name, from.Host.Name, addr, a.Answered, a.MAC, want)
 		}
 		if err == nil && want {
-			t.Logf("%s answered on %s in %.2f ms", addr, from.Host.Name, a.MS)
+			t.Logf("figure: ARP for %s answered on %s in %.2f ms", addr, from.Host.Name, a.MS)
 		}
 		return err
 	}

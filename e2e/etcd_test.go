@@ -65,7 +65,7 @@ func TestExternalEtcd(t *testing.T) {
 	s.reach(t, quick, a.Addr)
 	began := time.Now()
 	refused(t, second, []string{"etcd", "2379"}, "run", "--name", "fixed", "--network", mesh, "--ip", "10.42.3.3", testnet.Image)
-	t.Logf("refused after %.1f s", time.Since(began).Seconds())
+	t.Logf("figure: without etcd refused after %.1f s", time.Since(began).Seconds())
 	remove(t, second, "fixed")
 	etcd.start(t)
 	s.reach(t, b, quick.Addr)

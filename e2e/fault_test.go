@@ -115,7 +115,7 @@ func TestRouterDown(t *testing.T) {
 		}
 	}
 	if _, err := from.Ping(t.Context(), s.watch.Canary, to.Addr, 5); err == nil {
-		t.Log("repaired at once")
+		t.Log("figure: interfaces set down were repaired at once")
 	}
 	change := start(t, h, mesh, "change")
 	if err := flow.Goes(t.Context(), patience); err != nil {
@@ -144,7 +144,7 @@ func TestAgentKilled(t *testing.T) {
 			t.Errorf("agent of %s killed: %v", h.Name, err)
 		}
 	}
-	t.Logf("%d pings lost by two kills", flow.Stop())
+	t.Logf("figure: %d pings, one each 10 ms, lost by two kills of an agent", flow.Stop())
 	unchanged(t, s, before)
 	s.reach(t, to, from.Addr)
 }

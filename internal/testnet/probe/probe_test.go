@@ -66,8 +66,9 @@ func TestTransfer(t *testing.T) {
 type flipper struct{ net.Conn }
 
 func (f *flipper) Write(b []byte) (int, error) {
-	b[len(b)/2] ^= 1
-	return f.Conn.Write(b)
+	changed := bytes.Clone(b)
+	changed[len(b)/2] ^= 1
+	return f.Conn.Write(changed)
 }
 
 func TestPing(t *testing.T) {
