@@ -168,13 +168,6 @@ func veth(r *rig, endpointID string) (link.Veth, bool) {
 	return r.links.Veth(container)
 }
 
-func (r *rig) update(fn func(*store.Local)) {
-	r.t.Helper()
-	if err := r.Checkpoint.Update(func(l *store.Local) error { fn(l); return nil }); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // refused checks that an error says all of the words.
 func refused(t testing.TB, err error, words ...string) {
 	t.Helper()
