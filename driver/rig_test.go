@@ -12,7 +12,6 @@ import (
 	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/ipam"
 	"github.com/meshsec/meshsec/link"
-	"github.com/meshsec/meshsec/store"
 )
 
 const tunnelMTU = 1438
