@@ -10,8 +10,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/meshsec-$(ARCH))
 FUZZTIME ?= 30s
+KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install demo check test bench setup clean
+.PHONY: help build plugin install demo check test lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -40,6 +41,16 @@ check: ## format, vet, lint and unit tests; no Docker, under two minutes
 
 test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
+
+lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
+	@scripts/setup lab
+	$(GO) build -o bin/lab ./internal/lab
+	bin/lab -kernel $(KERNEL) -- internal/lab/proof/all
+
+lab-arm64: plugin ## an emulated arm64 machine, joined by a wire to an x86-64 one
+	@scripts/setup lab
+	$(GO) build -o bin/lab ./internal/lab
+	bin/lab -pair -- internal/lab/proof/joined
 
 bench: setup plugin ## the benchmarks of docs/benchmarks.md
 	@scripts/bench

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// machine is one virtual machine that runs one command. Neither prepare nor run may be called twice.
+type machine struct {
+	name    string   // its directory below runDir, and the prefix of its lines
+	arch    string   // amd64 or arm64
+	kernel  string   // version of Debian's cloud kernel
+	cpus    int      //
+	memory  string   // as QEMU takes it
+	accel   string   // tcg,thread=multi or kvm
+	host    string   // "1" or "2" when two are joined by wire, else empty
+	wire    *os.File // this machine's end of a stream socket; closed by run
+	command string   // shell script
+
+	line    []string        // set by prepare: QEMU and its arguments
+	results *sync.WaitGroup // the machines that must give their results before any of them is stopped
+}
+
+// qemu says what differs between the architectures.
+var qemu = map[string]struct {
+	program, console string
+	args             []string
+}{
+	"amd64": {"qemu-system-x86_64", "ttyS0", []string{"-cpu", "max,-svm"}},
+	"arm64": {"qemu-system-aarch64", "ttyAMA0", []string{"-M", "virt", "-cpu", "max,pauth-impdef=on"}}, // without: very slow pointer authentication
+}
+
+// dir is where the machine's files are: console.log, results.tar and out.
+func (m *machine) dir() string { return filepath.Join(runDir, m.name) }
+
+// run starts the prepared machine, shows its console, and stops it when it and its like have given their results, or when
+// ctx ends. The status is that of the command; an error means that there is none.
+func (m *machine) run(ctx context.Context) (status int, err error) {
+	console, err := os.Create(filepath.Join(m.dir(), "console.log"))
+	if err != nil {
+		return 0, err
+	}
+	defer console.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "nice", m.line...) // others work on this machine, too
+	owned(cmd)
+	cmd.Stderr = os.Stderr
+	if m.wire != nil {
+		cmd.ExtraFiles = []*os.File{m.wire}
+		defer m.wire.Close()
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	finished := m.watch(io.TeeReader(output, console), func() {
+		m.results.Done()
+		go func() { m.results.Wait(); stop() }()
+	})
+	ended := cmd.Wait()
+	if !finished {
+		return 0, errors.Join(errors.New("the machine ended without results"), ended)
+	}
+	return results(m.dir())
+}
+
+// watch shows the console line by line and calls done at the line with which guest/run ends.
+func (m *machine) watch(console io.Reader, done func()) (finished bool) {
+	began := time.Now()
+	for lines := bufio.NewScanner(console); lines.Scan(); {
+		text := strings.TrimRight(lines.Text(), "\r")
+		fmt.Printf("%s %5.1f  %s\n", m.name, time.Since(began).Seconds(), text)
+		if !finished && strings.HasPrefix(text, "lab: status ") {
+			finished = true
+			done()
+		}
+	}
+	return finished
+}
+
+// prepare writes the machine's files and its command line.
+func (m *machine) prepare(ctx context.Context, tree string) error {
+	kernel, err := kernel(ctx, m.arch, m.kernel)
+	if err != nil {
+		return err
+	}
+	root, err := rootfs(ctx, m.arch)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(m.dir()), os.MkdirAll(m.dir(), 0o755)); err != nil {
+		return err
+	}
+	initrd := filepath.Join(m.dir(), "initrd")
+	if err := m.writeInitrd(initrd, kernel); err != nil {
+		return err
+	}
+	q := qemu[m.arch]
+	line := append([]string{q.program, "-nodefaults", "-display", "none", "-no-reboot"}, q.args...)
+	line = append(line, "-accel", m.accel, "-smp", fmt.Sprint(m.cpus), "-m", m.memory,
+		"-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", initrd,
+		"-append", "console="+q.console+" quiet panic=-1 mitigations=off nokaslr modprobe.blacklist=powernow_k8",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		"-device", "virtio-serial-pci", "-chardev", "file,id=out,path="+filepath.Join(m.dir(), "results.tar"), "-device", "virtserialport,chardev=out")
+	for i, disk := range []string{root, filepath.Join(kernel, "modules.sqsh"), tree} { // vda, vdb, vdc
+		line = append(line, "-drive", fmt.Sprintf("if=none,id=d%d,format=raw,readonly=on,file=%s", i, disk), "-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
+	}
+	if m.wire != nil {
+		line = append(line, "-netdev", "socket,id=wire,fd=3", "-device", "virtio-net-pci,netdev=wire,mac=52:54:00:00:02:0"+m.host)
+	}
+	m.line = line
+	return nil
+}
+
+// writeInitrd puts the kernel's first modules, guest, the command and its environment together.
+func (m *machine) writeInitrd(path, kernel string) error {
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	env := fmt.Sprintf("TREE=%s\nLAB_HOST=%s\n", words([]string{here}), m.host)
+	files := []file{{"lab/command", []byte(m.command), 0o644}, {"lab/env", []byte(env), 0o644}}
+	early, err := os.ReadDir(filepath.Join(kernel, "initrd"))
+	if err != nil {
+		return err
+	}
+	for _, e := range early {
+		data, err := os.ReadFile(filepath.Join(kernel, "initrd", e.Name()))
+		if err != nil {
+			return err
+		}
+		files = append(files, file{e.Name(), data, 0o755})
+	}
+	for from, to := range map[string]string{"guest/init": "init", "guest/run": "lab/run"} {
+		data, err := scripts.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{to, data, 0o755})
+	}
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	w, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeInitrd(w, files), w.Close())
+}
+
+// owned makes the kernel kill cmd's process when this program ends, however it ends, and all that it started when its
+// context ends. The signal comes at the end of the thread that starts it: the calling goroutine keeps its own from here on.
+func owned(cmd *exec.Cmd) {
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
