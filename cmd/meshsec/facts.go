@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -41,6 +43,9 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && allPlain(n.etcd) {
 			return nil, nil
 		}
+		if err := n.checkTLSFiles(p); err != nil {
+			return nil, err
+		}
 		c, err := store.LoadTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
 		if err != nil {
 			return nil, fmt.Errorf("%w ETCD: %w", errSetting, err)
@@ -61,6 +66,31 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		n.etcd = n.embedded.Endpoints()
 	}
 	return n.id.ClientTLS()
+}
+
+// checkTLSFiles names the setting and the operator's own path of a file that can't be read.
+func (n *node) checkTLSFiles(p paths) error {
+	var errs []error
+	for name, path := range map[string]string{"ETCD_CA": n.set.EtcdCA, "ETCD_CERT": n.set.EtcdCert, "ETCD_KEY": n.set.EtcdKey} {
+		if path == "" {
+			continue
+		}
+		f, err := os.Open(p.host(path))
+		if err != nil {
+			var where *fs.PathError
+			if errors.As(err, &where) {
+				err = where.Err
+			}
+			hint := ""
+			if p.managed && p.host(path) == path {
+				hint = " (the plugin sees only /etc and /run of the host)"
+			}
+			errs = append(errs, fmt.Errorf("%w %s=%s: %w%s", errSetting, name, path, err, hint))
+			continue
+		}
+		_ = f.Close()
+	}
+	return errors.Join(errs...)
 }
 
 func allPlain(endpoints []string) bool {

@@ -131,7 +131,7 @@ func (n *node) openRouter(p paths) (err error) {
 
 func (n *node) openDataPlane() (err error) {
 	if n.socket, err = underlay.Open(underlay.Config{Addrs: n.addrs, Port: uint16(n.set.Port)}, n.log); err != nil {
-		return err
+		return fmt.Errorf("settings ADVERTISE and PORT: %w", err)
 	}
 	n.closers = append(n.closers, n.socket.Close)
 	if n.plane, err = tun.Open(n.router, n.socket, n.log); err != nil {
