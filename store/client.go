@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 )
 
@@ -29,6 +31,14 @@ const (
 var reconnect = backoff.Config{BaseDelay: retryPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffMax}
 
 func newClient(cfg Config) (*clientv3.Client, error) {
+	options := []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(failFast),
+		grpc.WithChainStreamInterceptor(failFastStream),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
+	}
+	if cfg.TLS != nil && cfg.TLS.ServerName != "" {
+		options = append(options, grpc.WithTransportCredentials(namedServer{credentials.NewTLS(cfg.TLS), cfg.TLS.ServerName}))
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
 		TLS:                  cfg.TLS,
@@ -38,17 +48,30 @@ func newClient(cfg Config) (*clientv3.Client, error) {
 		PermitWithoutStream:  false, // the watch is a stream, and servers refuse pings without one
 		MaxUnaryRetries:      1,     // call does it, and knows the cause when time is up
 		BackoffWaitBetween:   retryPause,
-		DialOptions: []grpc.DialOption{
-			grpc.WithChainUnaryInterceptor(failFast),
-			grpc.WithChainStreamInterceptor(failFastStream),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
-		},
-		Logger: zap.NewNop(),
+		DialOptions:          options,
+		Logger:               zap.NewNop(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd client: %w", err)
 	}
 	return client, nil
+}
+
+// namedServer expects the name of the TLS configuration in the server's certificate. The client by itself would replace
+// it by the endpoint's address.
+type namedServer struct {
+	credentials.TransportCredentials
+	name string
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (n namedServer) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return n.TransportCredentials.ClientHandshake(ctx, n.name, conn)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (n namedServer) Clone() credentials.TransportCredentials {
+	return namedServer{n.TransportCredentials.Clone(), n.name}
 }
 
 // failFast makes a call fail with the cause when there is no connection. The client by itself would wait for one in

@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Everything that the Store expects of etcd, held against each server that it is to work with.
@@ -190,83 +187,6 @@ func conformCompaction(t *testing.T, s *server) {
 	a.await(t, "the last value", func(snap *Snapshot) bool { return snap.Hosts[hostB].Name == "beta19" })
 }
 
-// dump and load are a backup and its restoration into a new cluster.
-func (s *server) dump(t testing.TB) map[string]string {
-	r, err := s.client(t).Get(callCtx(t), Prefix(testEnv), clientv3.WithPrefix())
-	if err != nil {
-		t.Fatal(err)
-	}
-	kvs := map[string]string{}
-	for _, kv := range r.Kvs {
-		kvs[string(kv.Key)] = string(kv.Value)
-	}
-	return kvs
-}
-
-func conformOtherCluster(t *testing.T, s *server) {
-	a, b := s.join(t, hostA), s.join(t, hostB)
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
-		t.Fatal(err)
-	}
-	mustCreate(t, a, testNetwork("default", "10.42.0.0/16"))
-	backup := s.dump(t)
-	e, f := testEndpoint(hostA, 1), testEndpoint(hostB, 2)
-	mustUpdate(t, a.cp, func(l *Local) { l.Endpoints[e.ID] = LocalEndpoint{Endpoint: e} })
-	for n := range 30 { // so that the new cluster's revision is far below
-		mustUpdate(t, b.cp, func(l *Local) {
-			f.Name = fmt.Sprintf("c%d", n)
-			l.Endpoints[f.ID] = LocalEndpoint{Endpoint: f}
-		})
-	}
-	both := func(snap *Snapshot) bool {
-		return snap.EndpointCount() == 2 && snap.Hosts["cccccccccccccccc"].Name == ""
-	}
-	a.await(t, "both endpoints", both)
-	old := a.Snapshot()
-	s.stop()
-	if err := os.RemoveAll(s.dir); err != nil {
-		t.Fatal(err)
-	}
-	s.start(t)
-	c := s.client(t)
-	for key, value := range backup {
-		if _, err := c.Put(callCtx(t), key, value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, m := range []*member{a, b} {
-		m.await(t, "the new cluster, with the endpoints republished", func(snap *Snapshot) bool {
-			return snap.ClusterID != old.ClusterID && both(snap)
-		})
-	}
-}
-
-func conformBackwards(t *testing.T, s *server) {
-	a := s.join(t, hostA)
-	c := s.client(t)
-	s.stop()
-	backup := t.TempDir() + "/backup"
-	if err := os.CopyFS(backup, os.DirFS(s.dir)); err != nil {
-		t.Fatal(err)
-	}
-	s.start(t)
-	value := fmt.Sprintf(`{"v":1,"id":%q,"name":"beta"}`, hostB)
-	if _, err := c.Put(callCtx(t), a.prefix+hostKey(hostB).String(), value); err != nil {
-		t.Fatal(err)
-	}
-	e := testEndpoint(hostA, 1)
-	mustUpdate(t, a.cp, func(l *Local) { l.Endpoints[e.ID] = LocalEndpoint{Endpoint: e} })
-	a.await(t, "host and endpoint", func(snap *Snapshot) bool { return len(snap.Hosts) == 1 && snap.EndpointCount() == 1 })
-	s.stop()
-	if err := errors.Join(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(backup))); err != nil {
-		t.Fatal(err)
-	}
-	s.start(t)
-	a.await(t, "the backup's state, with the own endpoint republished", func(snap *Snapshot) bool {
-		return len(snap.Hosts) == 0 && snap.EndpointCount() == 1
-	})
-}
-
 func conformLease(t *testing.T, s *server) {
 	short := func(c *Config) { c.LeaseTTL = time.Second }
 	a, b := s.join(t, hostA), s.join(t, hostB, short)
@@ -277,35 +197,4 @@ func conformLease(t *testing.T, s *server) {
 	a.await(t, "life of b again", func(snap *Snapshot) bool { return snap.Alive[hostB] })
 	c.stop()
 	a.await(t, "the lease given back", func(snap *Snapshot) bool { return !snap.Alive[hostB] })
-}
-
-func conformForeign(t *testing.T, s *server) {
-	a := s.join(t, hostA)
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
-		t.Fatal(err)
-	}
-	a.SetHost(Host{Name: "alpha"})
-	a.await(t, "authority and host", func(snap *Snapshot) bool { return snap.CA != nil && len(snap.Hosts) == 1 })
-	s.stop()
-	if err := os.RemoveAll(s.dir); err != nil {
-		t.Fatal(err)
-	}
-	s.start(t) // an empty etcd in the place of ours
-	eventually(t, "the refusal", func() bool {
-		ok, why := a.Healthy()
-		return !ok && strings.Contains(why, "does not hold this environment")
-	})
-	if len(a.Snapshot().Hosts) != 1 {
-		t.Error("the facts of an etcd that is not ours were taken over")
-	}
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
-		t.Fatal(err)
-	}
-	a.await(t, "recovery", func(snap *Snapshot) bool { return len(snap.Hosts) == 1 })
-	eventually(t, "good health", func() bool { ok, _ := a.Healthy(); return ok })
-	c := s.client(t)
-	eventually(t, "the host's fact in the new etcd", func() bool {
-		r, err := c.Get(callCtx(t), a.prefix+hostKey(hostA).String())
-		return err == nil && len(r.Kvs) == 1
-	})
 }

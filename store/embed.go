@@ -37,6 +37,7 @@ type EmbedConfig struct {
 // Embedded is a running etcd server in this process: mutual TLS, one member (further ones can be added later).
 type Embedded struct {
 	etcd      *embed.Etcd
+	bridge    *zapBridge
 	endpoints []string
 	closeOnce sync.Once
 }
@@ -54,15 +55,15 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded etcd: certificate: %w", err)
 	}
-	bridge := &zapBridge{log: cfg.Log}
-	etcd, err := startEtcd(cfg.embed(files, bridge), bridge)
+	bridge := newZapBridge(cfg.Log)
+	etcd, err := startEtcd(ctx, cfg.embed(files, bridge), bridge)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
 	case err != nil:
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
-	e := &Embedded{etcd: etcd}
+	e := &Embedded{etcd: etcd, bridge: bridge}
 	for _, a := range cfg.Addrs {
 		u := serverURL(a, cfg.ClientPort)
 		e.endpoints = append(e.endpoints, u.String())
@@ -78,7 +79,9 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 	}
 	go func() {
 		for err := range etcd.Err() {
-			cfg.Log.WithError(err).Error("embedded etcd")
+			if !bridge.isMuted() {
+				cfg.Log.WithError(err).Error("embedded etcd")
+			}
 		}
 	}()
 	return e, nil
@@ -91,6 +94,7 @@ func (e *Embedded) Endpoints() []string { return e.endpoints }
 // off in the background.
 func (e *Embedded) Close() {
 	e.closeOnce.Do(func() {
+		e.bridge.mute()
 		for _, l := range e.etcd.Clients {
 			l.Close()
 		}
@@ -142,25 +146,33 @@ func serverURL(addr netip.Addr, port int) url.URL {
 	return url.URL{Scheme: "https", Host: net.JoinHostPort(addr.String(), strconv.Itoa(port))}
 }
 
-// startEtcd runs embed.StartEtcd in a goroutine that etcd's fatal errors may end.
-func startEtcd(c *embed.Config, bridge *zapBridge) (etcd *embed.Etcd, err error) {
-	done := make(chan struct{})
-	err = errors.New("ended while it started") // if the goroutine does
+// startEtcd runs embed.StartEtcd in a goroutine, for etcd's fatal errors end the goroutine that they happen in; when it is
+// another one, the start hangs for ever, with its ports.
+func startEtcd(ctx context.Context, c *embed.Config, bridge *zapBridge) (*embed.Etcd, error) {
+	type result struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	done := make(chan result, 1)
 	go func() {
-		defer close(done)
+		r := result{err: errors.New("ended while it started")} // if that is what happens
+		defer func() { done <- r }()
 		defer func() {
 			if cause := recover(); cause != nil {
-				err = fmt.Errorf("%v", cause)
+				r.err = fmt.Errorf("%v", cause)
 			}
 		}()
-		etcd, err = embed.StartEtcd(c)
+		r.etcd, r.err = embed.StartEtcd(c)
 	}()
-	<-done
-	if err != nil {
-		if worst := bridge.worst(); worst != "" {
-			err = fmt.Errorf("%w: %s", err, worst)
+	select {
+	case r := <-done:
+		if worst := bridge.worst(); r.err != nil && worst != "" {
+			r.err = fmt.Errorf("%w: %s", r.err, worst)
 		}
-		return nil, err
+		return r.etcd, r.err
+	case <-bridge.fatal:
+		return nil, errors.New(bridge.worst())
+	case <-ctx.Done():
+		return nil, fmt.Errorf("not started in time: %w", ctx.Err())
 	}
-	return etcd, nil
 }

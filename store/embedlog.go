@@ -14,14 +14,43 @@ import (
 type zapBridge struct {
 	log *logrus.Entry
 
-	mu   sync.Mutex
-	last string
+	fatal chan struct{} // closed at the first fatal message
+
+	mu    sync.Mutex
+	last  string
+	muted bool
+}
+
+func newZapBridge(log *logrus.Entry) *zapBridge {
+	return &zapBridge{log: log, fatal: make(chan struct{})}
 }
 
 // logger makes etcd's logger. What is fatal ends the goroutine instead of the process.
 func (z *zapBridge) logger() *zap.Logger {
 	return zap.New(zapCore{bridge: z},
 		zap.WithFatalHook(zapcore.WriteThenGoexit), zap.WithPanicHook(zapcore.WriteThenGoexit))
+}
+
+// mute drops what comes from now on: a server that is closed complains about it.
+func (z *zapBridge) mute() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.muted = true
+}
+
+func (z *zapBridge) isMuted() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.muted
+}
+
+func (z *zapBridge) died(text string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.last == "" {
+		close(z.fatal)
+	}
+	z.last = text
 }
 
 // worst is the last message that was fatal.
@@ -51,6 +80,9 @@ func (c zapCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.
 }
 
 func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if c.bridge.isMuted() {
+		return nil
+	}
 	text := e.Message
 	values := zapcore.NewMapObjectEncoder()
 	for _, f := range c.With(fields).(zapCore).fields {
@@ -60,9 +92,7 @@ func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		text = fmt.Sprintf("%s: %v", text, cause)
 	}
 	if e.Level >= zapcore.DPanicLevel {
-		c.bridge.mu.Lock()
-		c.bridge.last = text
-		c.bridge.mu.Unlock()
+		c.bridge.died(text)
 	}
 	log := c.bridge.log.WithField("error", text)
 	if e.Level >= zapcore.ErrorLevel {
