@@ -68,6 +68,8 @@ type Peer struct {
 	Encap  Encap
 	// Router is the peer's router address; Prefixes contains it as a /32, too.
 	Router netip.Addr
+	// MTU is that of the peer's routes, in bytes; 0: that of the Config, which it never exceeds.
+	MTU int
 	// Prefixes are the inner addresses that are reached through the peer, and the only sources accepted from it. Sorted.
 	Prefixes []netip.Prefix
 	// In are the SAs on which packets of this peer are accepted, newest first. Sequence numbers and replay windows of
@@ -81,10 +83,18 @@ type Peer struct {
 type Config struct {
 	// Router is this host's router address, the preferred source of every tunnel route.
 	Router netip.Addr
-	// MTU is the inner MTU of the tunnel routes and device.
+	// MTU is the inner MTU of the tunnel devices, and of the routes of peers that have none of their own, in bytes.
 	MTU int
 	// Peers, sorted by Name.
 	Peers []Peer
+}
+
+// RouteMTU is the MTU of the peer's routes.
+func (c Config) RouteMTU(p *Peer) int {
+	if p.MTU > 0 {
+		return min(p.MTU, c.MTU)
+	}
+	return c.MTU
 }
 
 // PeerStats is what a data plane has counted for one peer. Counters start at zero when the agent starts.

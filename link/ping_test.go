@@ -40,7 +40,7 @@ func TestPinger(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx, func(r Reply) { replies <- r }) }()
-	ok(t, p.Send(addr("100.127.0.2"), 7, 0xfffe))
+	ok(t, p.Send(addr("100.127.0.2"), 7, 0xfffe, 0))
 	select {
 	case r := <-replies:
 		if r.From != addr("100.127.0.2") || r.ID != 7 || r.Seq != 0xfffe || r.RTT <= 0 || r.RTT > patience {
@@ -49,7 +49,18 @@ func TestPinger(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("no answer")
 	}
-	if err := p.Send(addr("192.0.2.1"), 1, 1); err == nil {
+	for _, size := range []int{MinEcho, 999, 1438} {
+		ok(t, p.Send(addr("100.127.0.2"), 7, 1, size))
+		select {
+		case r := <-replies:
+			if r.Size != size {
+				t.Errorf("asked with %d bytes, answered with %d", size, r.Size)
+			}
+		case <-time.After(patience):
+			t.Fatalf("no answer to %d bytes", size)
+		}
+	}
+	if err := p.Send(addr("192.0.2.1"), 1, 1, 0); err == nil {
 		t.Error("there is no route to 192.0.2.1 but sending succeeded")
 	}
 	cancel()

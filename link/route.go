@@ -24,9 +24,25 @@ type Route struct {
 // not even to the same destination. What is added comes before what is deleted. It is an error, for these routes only,
 // if their device is missing or down.
 func (r *Router) SetRoutes(want []Route) error {
+	rows, err := r.routeRows(want)
+	if rows == nil {
+		return err
+	}
+	return errors.Join(err, r.routes.set(rows))
+}
+
+// AddRoutes adds these to the routes of protocol RouteProtocol, or changes them, and leaves all others. It lists nothing:
+// for the routes of a new device.
+func (r *Router) AddRoutes(want []Route) error {
+	rows, err := r.routeRows(want)
+	return errors.Join(err, r.routes.add(rows))
+}
+
+// routeRows resolves the devices. The rows are those without error; nil if the links can't be listed.
+func (r *Router) routeRows(want []Route) (map[netip.Prefix]routeRow, error) {
 	links, err := list(r.nl.LinkList)
 	if err != nil {
-		return fmt.Errorf("list router links: %w", err)
+		return nil, fmt.Errorf("list router links: %w", err)
 	}
 	devs := map[string]int{}
 	for _, l := range links {
@@ -48,7 +64,7 @@ func (r *Router) SetRoutes(want []Route) error {
 	for dev, n := range missing {
 		errs = append(errs, fmt.Errorf("routes to %s (%d): no such link", dev, n))
 	}
-	return errors.Join(append(errs, r.routes.set(rows))...)
+	return rows, errors.Join(errs...)
 }
 
 // routeRow is what a destination of ours maps to; comparable.
@@ -101,6 +117,25 @@ func (t *routeTable) set(want map[netip.Prefix]routeRow) error {
 	slices.SortFunc(add, order)
 	slices.SortFunc(del, order)
 	return t.apply(s, append(add, del...))
+}
+
+// add sends want without looking at what is there.
+func (t *routeTable) add(want map[netip.Prefix]routeRow) error {
+	if len(want) == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, err := openSocket(t.ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("routes: %w", err)
+	}
+	defer func() { _ = s.close() }()
+	var add []routeChange
+	for dst, row := range want {
+		add = append(add, routeChange{dst, row, false})
+	}
+	return t.apply(s, add)
 }
 
 // routeChange is one message of a batch.

@@ -62,6 +62,7 @@ type message struct {
 func (s *socket) send(msgs []message) (first uint32, err error) {
 	first = s.seq + 1
 	var out []byte
+	defer func() { clear(out) }() // there may be keys in it
 	for _, m := range msgs {
 		s.seq++
 		out = binary.NativeEndian.AppendUint32(out, uint32(unix.SizeofNlMsghdr+len(m.body)))
@@ -108,6 +109,11 @@ func (s *socket) receive(fn func(kind, flags uint16, seq uint32, body []byte) er
 // (net/netlink/af_netlink.c, netlink_rcv_skb). fail gets the index of each message that failed. An error of batch itself
 // means that it is not known what was done.
 func (s *socket) batch(msgs []message, fail func(i int, err error)) error {
+	return s.exchange(msgs, func(int, []byte) {}, fail)
+}
+
+// exchange is batch for requests that are answered, each by one message or a failure.
+func (s *socket) exchange(msgs []message, reply func(i int, body []byte), fail func(i int, err error)) error {
 	msgs[len(msgs)-1].flags |= unix.NLM_F_ACK
 	first, err := s.send(msgs)
 	if err != nil {
@@ -116,7 +122,14 @@ func (s *socket) batch(msgs []message, fail func(i int, err error)) error {
 	last := s.seq
 	for done := false; !done; {
 		err := s.receive(func(kind, _ uint16, seq uint32, body []byte) error {
-			if kind != unix.NLMSG_ERROR || seq-first >= uint32(len(msgs)) || len(body) < 4 {
+			if seq-first >= uint32(len(msgs)) {
+				return nil
+			}
+			if kind != unix.NLMSG_ERROR {
+				reply(int(seq-first), body)
+				return nil
+			}
+			if len(body) < 4 {
 				return nil
 			}
 			if errno := int32(binary.NativeEndian.Uint32(body)); errno != 0 {

@@ -16,6 +16,9 @@ type Options struct {
 	V6      bool         // this host's underlay is IPv6
 	Encap   ipsec.Encap  // this host's encapsulation
 	Routers netip.Prefix // the range of router addresses
+	// PathMTU is what was found out about the path to a peer (inner bytes); 0: nothing. nil: nothing about any. For equal
+	// results it must answer equally.
+	PathMTU func(hostID string) int
 }
 
 // Desired is everything that this host must carry, but for the SAs. It is a value: sorted throughout, so that equal
@@ -24,7 +27,7 @@ type Desired struct {
 	Revision int64          // of the snapshot
 	Guard    []netip.Prefix // every pool of the environment, also of networks that are not on this host
 	Router   netip.Addr     // this host's router address; invalid until it has one
-	MTU      int            // of the tunnel: the smallest of this host's and its peers' (bytes)
+	MTU      int            // of the tunnel: this host's own (bytes)
 	Filter   link.Filter
 	Bridges  []link.Bridge // one per network on this host, by name
 	Ports    []link.Veth   // one per endpoint on this host, by name of the router end
@@ -50,6 +53,7 @@ type Peer struct {
 	Remote   netip.AddrPort
 	Encap    ipsec.Encap
 	Router   netip.Addr     // invalid if it has none that it holds a claim on
+	MTU      int            // of its routes: the smallest of this host's, the peer's and the path's (bytes)
 	Prefixes []netip.Prefix // its endpoints on this host's networks, and its router address, sorted
 }
 
@@ -59,7 +63,7 @@ func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 	c := ipsec.Config{Router: d.Router, MTU: d.MTU, Peers: make([]ipsec.Peer, 0, len(d.Peers))}
 	for _, p := range d.Peers {
 		set := sas[p.ID]
-		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: p.Remote, Encap: p.Encap, Router: p.Router,
+		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: p.Remote, Encap: p.Encap, Router: p.Router, MTU: p.MTU,
 			Prefixes: p.Prefixes, In: set.In, Out: set.Out})
 	}
 	return c

@@ -12,7 +12,7 @@ import (
 // minUnderlayMTU is the least that an IPv4 host must take (RFC 791); a fact below it is not believed.
 const minUnderlayMTU = 576
 
-// peers finds the other hosts, and the smallest MTU among them: a packet that fits every path needs no ICMP on the way.
+// peers finds the other hosts, and what fits through the path to each.
 func (c *computation) peers() {
 	keys := map[[32]byte]string{}
 	for _, id := range slices.Sorted(maps.Keys(c.snap.Hosts)) {
@@ -42,12 +42,24 @@ func (c *computation) peers() {
 		} else {
 			c.ignore("host %s: router address %s: %s", id, h.Router, why)
 		}
-		if h.UnderlayMTU >= minUnderlayMTU {
-			c.d.MTU = min(c.d.MTU, MTU(h.UnderlayMTU, remote.Addr().Is6(), ipsec.AES256GCM, p.Encap))
-		}
+		p.MTU = c.pathMTU(h, p)
 		c.peer[id] = len(c.d.Peers)
 		c.d.Peers = append(c.d.Peers, p)
 	}
+}
+
+// pathMTU is the smallest of this host's MTU, the peer's, and what was found out about the path between them.
+func (c *computation) pathMTU(h store.Host, p Peer) int {
+	mtu := c.d.MTU
+	if h.UnderlayMTU >= minUnderlayMTU {
+		mtu = min(mtu, MTU(h.UnderlayMTU, p.Remote.Addr().Is6(), ipsec.AES256GCM, p.Encap))
+	}
+	if c.o.PathMTU != nil {
+		if path := c.o.PathMTU(p.ID); path > 0 {
+			mtu = min(mtu, path)
+		}
+	}
+	return mtu
 }
 
 // remote is where the host's packets are sent: its first address of this host's family.

@@ -125,9 +125,10 @@ func (p *Plane) repairDevice(mtu int) error {
 // tunnelRoutes are the routes into the TUN, sorted as the peers are.
 func tunnelRoutes(c ipsec.Config) []link.Route {
 	var routes []link.Route
-	for _, p := range c.Peers {
+	for i := range c.Peers {
+		p := &c.Peers[i]
 		for _, prefix := range p.Prefixes {
-			routes = append(routes, link.Route{Dst: prefix, Dev: link.TunName, Src: c.Router, MTU: c.MTU})
+			routes = append(routes, link.Route{Dst: prefix, Dev: link.TunName, Src: c.Router, MTU: c.RouteMTU(p)})
 		}
 	}
 	return routes
