@@ -24,30 +24,40 @@ type Route struct {
 // not even to the same destination. What is added comes before what is deleted. It is an error, for these routes only,
 // if their device is missing or down.
 func (r *Router) SetRoutes(want []Route) error {
-	rows, err := r.routeRows(want)
-	if rows == nil {
-		return err
-	}
-	return errors.Join(err, r.routes.set(rows))
-}
-
-// AddRoutes adds these to the routes of protocol RouteProtocol, or changes them, and leaves all others. It lists nothing:
-// for the routes of a new device.
-func (r *Router) AddRoutes(want []Route) error {
-	rows, err := r.routeRows(want)
-	return errors.Join(err, r.routes.add(rows))
-}
-
-// routeRows resolves the devices. The rows are those without error; nil if the links can't be listed.
-func (r *Router) routeRows(want []Route) (map[netip.Prefix]routeRow, error) {
 	links, err := list(r.nl.LinkList)
 	if err != nil {
-		return nil, fmt.Errorf("list router links: %w", err)
+		return fmt.Errorf("list router links: %w", err)
 	}
 	devs := map[string]int{}
 	for _, l := range links {
 		devs[l.Attrs().Name] = l.Attrs().Index
 	}
+	rows, err := routeRows(want, devs)
+	return errors.Join(err, r.routes.set(rows))
+}
+
+// AddRoutes adds these to the routes of protocol RouteProtocol, or changes them, and leaves all others. It lists nothing,
+// which counts when a thousand devices are made one after the other.
+func (r *Router) AddRoutes(want []Route) error {
+	devs := map[string]int{}
+	for _, w := range want {
+		if _, known := devs[w.Dev]; known {
+			continue
+		}
+		l, err := find(r.nl, w.Dev)
+		if err != nil {
+			return err
+		}
+		if l != nil {
+			devs[w.Dev] = l.Attrs().Index
+		}
+	}
+	rows, err := routeRows(want, devs)
+	return errors.Join(err, r.routes.add(rows))
+}
+
+// routeRows gives the rows of those that can be.
+func routeRows(want []Route, devs map[string]int) (map[netip.Prefix]routeRow, error) {
 	var errs []error
 	missing := map[string]int{}
 	rows := make(map[netip.Prefix]routeRow, len(want))

@@ -61,8 +61,12 @@ type message struct {
 // send sends messages in one piece, numbered upwards from the number that it returns.
 func (s *socket) send(msgs []message) (first uint32, err error) {
 	first = s.seq + 1
-	var out []byte
-	defer func() { clear(out) }() // there may be keys in it
+	size := 0
+	for _, m := range msgs {
+		size += unix.SizeofNlMsghdr + len(m.body) + 3
+	}
+	out := make([]byte, 0, size) // grown, it would leave copies behind, and there may be keys in it
+	defer func() { clear(out) }()
 	for _, m := range msgs {
 		s.seq++
 		out = binary.NativeEndian.AppendUint32(out, uint32(unix.SizeofNlMsghdr+len(m.body)))
