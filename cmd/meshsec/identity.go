@@ -107,14 +107,17 @@ func hostName(set settings.Settings, token string) string {
 	return name
 }
 
-// fresh puts the old environment's checkpoint aside, so that nothing of it (its facts, its claims) is taken for the
-// new one's, and opens an empty one.
+// fresh puts the old environment's checkpoint and snapshot aside, so that nothing of it (its facts, its claims, its
+// authority, by which the new one's etcd would be refused) is taken for the new one's, and opens an empty one. The snapshot
+// goes first: without the checkpoint nobody would look for it again.
 func fresh(cp *store.Checkpoint, path string) (*store.Checkpoint, error) {
 	if err := cp.Close(); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(path, path+".left"); err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+	for _, file := range []string{path + ".snapshot", path} {
+		if err := os.Rename(file, file+".left"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("checkpoint: %w", err)
+		}
 	}
 	return store.OpenCheckpoint(path)
 }
