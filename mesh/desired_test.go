@@ -17,11 +17,9 @@ bridge br-default network default 10.42.0.1/16 mac 02:6d:0a:2a:00:01 mtu 1438
 filter br-default pool 10.42.0.0/16 gateway 10.42.0.1 routers 100.127.0.0/16
 port mve0 mse0 bridge br-default mtu 1438 mac 02:6d:0a:2a:40:02
 peer b host-b key 0200 remote 192.0.2.2:4500 udp router 100.127.0.2
-mtu 1438 peer b
 route 10.42.65.2/32 peer b
 route 100.127.0.2/32 peer b
 peer c host-c key 0300 remote 192.0.2.3:4500 udp router 100.127.0.3
-mtu 1438 peer c
 route 10.42.66.2/32 peer c
 route 100.127.0.3/32 peer c
 home br-default 10.42.64.2 mac "02:6d:0a:2a:40:02"
@@ -103,11 +101,11 @@ func TestDesiredRules(t *testing.T) {
 			f.snap.Routers[addr("10.43.9.9")] = store.Claim{Host: "b"}
 		}, noRouter("10.43.9.9", "it is inside the pool 10.43.0.0/16")},
 		{"a peer's smaller MTU counts for its routes", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.UnderlayMTU = 1400 }) },
-			[]string{"-mtu 1438 peer b", "+mtu 1338 peer b"}},
+			[]string{"+mtu 1338 peer b"}},
 		{"a larger one does not", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.UnderlayMTU = 9000 }) }, nil},
 		{"nor one above the path's", func(f *facts) {
 			f.o.PathMTU = func(id string) int { return map[string]int{"b": 1300, "c": 9000}[id] }
-		}, []string{"-mtu 1438 peer b", "+mtu 1300 peer b"}},
+		}, []string{"+mtu 1300 peer b"}},
 		{"unless it is absurd", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.UnderlayMTU = 100 }) }, nil},
 		{"ESP without UDP if both want it", func(f *facts) { f.o.Encap = ipsec.EncapESP; f.changeHost("b", func(h *store.Host) { h.Encap = "esp" }) },
 			[]string{"-peer b host-b key 0200 remote 192.0.2.2:4500 udp router 100.127.0.2", "+peer b host-b key 0200 remote 192.0.2.2:4500 esp router 100.127.0.2"}},

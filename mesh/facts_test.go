@@ -125,7 +125,9 @@ func text(d Desired) []string {
 	}
 	for _, p := range d.Peers {
 		add("peer %s %s key %x remote %s %s router %s", p.ID, p.Name, p.Key[:2], p.Remote, p.Encap, p.Router)
-		add("mtu %d peer %s", p.MTU, p.ID)
+		if p.MTU != d.MTU {
+			add("mtu %d peer %s", p.MTU, p.ID)
+		}
 		for _, x := range p.Prefixes {
 			add("route %s peer %s", x, p.ID)
 		}

@@ -9,40 +9,48 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/pathmtu"
 	"github.com/meshsec/meshsec/store"
 )
 
-// probeEvery is how often each tunnel is probed for its health and round-trip time, beside the handshake's own probes.
-const probeEvery = 10 * time.Second
+const (
+	// probeEvery is how often each tunnel is probed for its health and round-trip time at least.
+	probeEvery = pathmtu.Validate
+	// probeTick is how often the searches are asked what to probe.
+	probeTick = 250 * time.Millisecond
+	// probeID marks our echo requests; the router's namespace has no other ones.
+	probeID = 0x6d73
+)
 
-// prober sends echo requests from this host's router address to those of the peers, through the tunnels, and keeps the
-// last answer of each. Safe for concurrent use.
+// prober sends echo requests from this host's router address to those of the peers, through the tunnels: it knows the
+// last answer of each, and searches the MTU of each path. Safe for concurrent use.
 type prober struct {
-	ping *link.Pinger
-	snap func() *store.Snapshot
-	self string
-	log  *logrus.Entry
+	ping    *link.Pinger
+	snap    func() *store.Snapshot
+	ready   func() map[string]bool // the peers whose tunnels have keys
+	self    string
+	max     int    // inner MTU of this host, bytes
+	changed func() // a path's MTU has changed; must not block
+	log     *logrus.Entry
+	start   time.Time
 
-	mu      sync.Mutex
-	seq     uint16
-	answers map[netip.Addr]answer
+	mu    sync.Mutex
+	seq   uint16
+	peers map[string]*probed // by host ID
 }
 
-type answer struct {
-	rtt time.Duration
-	at  time.Time
+// probed is what is known of one tunnel.
+type probed struct {
+	router netip.Addr
+	rtt    time.Duration
+	at     time.Time // of the last answer
+	search *pathmtu.Search
 }
 
-// probeID marks our echo requests; the router's namespace has no other ones.
-const probeID = 0x6d73
+// probe sends one small echo request to a peer. It does not wait.
+func (p *prober) probe(peer string) { p.send(peer, p.snap().Hosts[peer].Router, pathmtu.Probe) }
 
-func newProber(ping *link.Pinger, snap func() *store.Snapshot, self string, log *logrus.Entry) *prober {
-	return &prober{ping: ping, snap: snap, self: self, log: log, answers: map[netip.Addr]answer{}}
-}
-
-// probe sends one echo request to a peer. It does not wait.
-func (p *prober) probe(peer string) {
-	router := p.snap().Hosts[peer].Router
+func (p *prober) send(peer string, router netip.Addr, size int) {
 	if !router.IsValid() {
 		return
 	}
@@ -50,31 +58,36 @@ func (p *prober) probe(peer string) {
 	p.seq++
 	seq := p.seq
 	p.mu.Unlock()
-	if err := p.ping.Send(router, probeID, seq); err != nil {
+	if err := p.ping.Send(router, probeID, seq, size); err != nil {
 		p.log.WithFields(logrus.Fields{"peer": peer, "addr": router, "error": err}).Debug("probe not sent")
 	}
 }
 
-// last gives the round-trip time of the last answered probe and when the answer came.
+// last gives the round-trip time of the last answered small probe and when any answer came.
 func (p *prober) last(peer string) (time.Duration, time.Time) {
-	router := p.snap().Hosts[peer].Router
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.answers[router]
-	return a.rtt, a.at
+	if d := p.peers[peer]; d != nil {
+		return d.rtt, d.at
+	}
+	return 0, time.Time{}
 }
 
-// run probes every peer now and then, and takes the answers, until ctx ends.
+// mtu is what the path to a peer carries, in inner bytes; 0: not known yet.
+func (p *prober) mtu(peer string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.peers[peer]; d != nil {
+		return d.search.MTU()
+	}
+	return 0
+}
+
+// run probes every peer and takes the answers, until ctx ends.
 func (p *prober) run(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() {
-		done <- p.ping.Run(ctx, func(r link.Reply) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.answers[r.From] = answer{rtt: r.RTT, at: time.Now()}
-		})
-	}()
-	tick := time.NewTicker(probeEvery)
+	go func() { done <- p.ping.Run(ctx, p.answered) }()
+	tick := time.NewTicker(probeTick)
 	defer tick.Stop()
 	for {
 		select {
@@ -83,11 +96,66 @@ func (p *prober) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return <-done
 		case <-tick.C:
-			for id := range p.snap().Hosts {
-				if id != p.self {
-					p.probe(id)
-				}
-			}
+			p.round(time.Since(p.start))
 		}
+	}
+}
+
+// answered takes an echo reply.
+func (p *prober) answered(r link.Reply) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.peers {
+		if d.router == r.From {
+			d.at = time.Now()
+			if r.Size <= pathmtu.Probe {
+				d.rtt = r.RTT
+			}
+			d.search.Answered(r.Size)
+		}
+	}
+}
+
+// round sends what the searches ask for, and tells of a changed MTU.
+func (p *prober) round(now time.Duration) {
+	type question struct {
+		peer   string
+		router netip.Addr
+		size   int
+	}
+	var ask []question
+	changed := false
+	ready, hosts := p.ready(), p.snap().Hosts
+	p.mu.Lock()
+	for id := range p.peers {
+		if _, known := hosts[id]; !known {
+			delete(p.peers, id)
+		}
+	}
+	for id, h := range hosts {
+		if id == p.self || !ready[id] {
+			continue
+		}
+		d := p.peers[id]
+		if d == nil || d.router != h.Router {
+			d = &probed{router: h.Router, search: pathmtu.New(p.max)}
+			p.peers[id] = d
+		}
+		before := d.search.MTU()
+		sizes, _ := d.search.Tick(now)
+		if mtu := d.search.MTU(); mtu != before {
+			changed = true
+			p.log.WithFields(logrus.Fields{"peer": id, "mtu": mtu}).Info("path MTU")
+		}
+		for _, size := range sizes {
+			ask = append(ask, question{id, h.Router, size})
+		}
+	}
+	p.mu.Unlock()
+	for _, q := range ask {
+		p.send(q.peer, q.router, q.size)
+	}
+	if changed {
+		p.changed()
 	}
 }

@@ -80,7 +80,7 @@ func hostsCommand(a *ask) *cobra.Command {
 
 func peersCommand(a *ask) *cobra.Command {
 	return command(a, "peers", "the tunnels to the other hosts: state, handshake, round-trip time, bytes, data plane", func(w io.Writer, peers []control.Peer) {
-		row(w, "PEER", "STATE", "REMOTE", "HANDSHAKE", "RTT", "RX", "TX", "DROPS", "CIPHER", "PLANE", "WHY")
+		row(w, "PEER", "STATE", "REMOTE", "HANDSHAKE", "RTT", "MTU", "RX", "TX", "DROPS", "CIPHER", "PLANE", "WHY")
 		for _, p := range peers {
 			rtt := "-"
 			if p.RTT > 0 {
@@ -90,7 +90,7 @@ func peersCommand(a *ask) *cobra.Command {
 			if p.Reason != "" {
 				state += ": " + p.Reason
 			}
-			row(w, p.Name, state, p.Remote+"/"+p.Encap, age(p.LastHandshake), rtt, size(p.RxBytes), size(p.TxBytes), drops(p.Drops), p.Cipher, p.DataPlane, p.DataPlaneReason)
+			row(w, p.Name, state, p.Remote+"/"+p.Encap, age(p.LastHandshake), rtt, p.MTU, size(p.RxBytes), size(p.TxBytes), drops(p.Drops), p.Cipher, p.DataPlane, p.DataPlaneReason)
 		}
 	})
 }

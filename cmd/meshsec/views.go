@@ -59,7 +59,7 @@ func (n *node) peers() []control.Peer {
 		rtt, answered := n.prober.last(id)
 		state, reason := peerState(s, h, later(answered, c.LastRx), time.Now())
 		p := control.Peer{ID: id, Name: h.Name, State: state, Reason: reason, Remote: underlayOf(h), Encap: h.Encap,
-			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, RxBytes: c.RxBytes, TxBytes: c.TxBytes,
+			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, MTU: n.prober.mtu(id), RxBytes: c.RxBytes, TxBytes: c.TxBytes,
 			RxPackets: c.RxPackets, TxPackets: c.TxPackets, Drops: c.Drops, DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason,
 			Endpoints: len(snap.Endpoints[id])}
 		if s.Cipher != 0 {

@@ -21,7 +21,8 @@ func (n *node) openMesh() error {
 		return err
 	}
 	n.closers = append(n.closers, ping.Close)
-	n.prober = newProber(ping, n.store.Snapshot, n.id.HostID, n.log)
+	n.prober = &prober{ping: ping, snap: n.store.Snapshot, ready: n.keyed, self: n.id.HostID, max: n.mtu, changed: func() { n.mesh.Kick() },
+		log: n.log, start: time.Now(), peers: map[string]*probed{}}
 
 	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
 		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader, handshake.Options{Ciphers: ciphers(), Start: time.Now()})
@@ -35,9 +36,19 @@ func (n *node) openMesh() error {
 	n.handshake.OnProbe(n.prober.probe)
 	n.socket.HandleHandshake(n.handshake.Deliver)
 
-	n.mesh = mesh.New(mesh.Options{Self: n.id.HostID, MTU: n.mtu, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers},
+	n.mesh = mesh.New(mesh.Options{Self: n.id.HostID, MTU: n.mtu, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers,
+		PathMTU: n.prober.mtu},
 		mesh.Times{}, n.store, n.checkpoint, n.router, keys{n.handshake}, n.plane, n.log)
 	return nil
+}
+
+// keyed gives the peers that can be sent to.
+func (n *node) keyed() map[string]bool {
+	ready := map[string]bool{}
+	for id, set := range n.handshake.SAs() {
+		ready[id] = set.Out != nil
+	}
+	return ready
 }
 
 // keys shows the handshake to the mesh, in the mesh's words.
