@@ -144,13 +144,14 @@ func TestEmbeddedUnderAnAddressThatItDoesNotKnow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer outside.Close()
+	inside := strings.TrimPrefix(s.endpoints[0], "https://")
 	go func() {
 		for {
 			from, err := outside.Accept()
 			if err != nil {
 				return
 			}
-			to, err := net.Dial("tcp", strings.TrimPrefix(s.endpoints[0], "https://"))
+			to, err := net.Dial("tcp", inside)
 			if err != nil {
 				from.Close()
 				return
