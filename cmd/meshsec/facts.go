@@ -24,16 +24,18 @@ func (n *node) openStore(ctx context.Context, p paths) error {
 	if err != nil {
 		return err
 	}
-	n.store, err = store.Open(store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID}, n.checkpoint, n.log)
-	if err != nil {
+	cfg := store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID}
+	if n.store, err = store.Open(cfg, n.checkpoint, n.log); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.store.Close)
-	n.group.Go(func() error { return n.store.Run(ctx) })
-	if n.id.Router.IsValid() {
-		return nil
+	if !n.id.Router.IsValid() {
+		if err := n.enter(ctx, cfg); err != nil { // before anything is published
+			return err
+		}
 	}
-	return n.enter(ctx)
+	n.group.Go(func() error { return n.store.Run(ctx) })
+	return nil
 }
 
 // findEtcd settles where etcd is: as set, in this process, or where the token says.
@@ -102,16 +104,20 @@ func allPlain(endpoints []string) bool {
 	return true
 }
 
-// enter makes this host a member: the environment's authority is this host's own, or agrees with its token, and it has
-// a router address.
-func (n *node) enter(ctx context.Context) error {
+// enter makes this host a member: the environment's authority is this host's own, or agrees with its token, which no
+// other machine uses, and it has a router address.
+func (n *node) enter(ctx context.Context, cfg store.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, etcdWait)
 	defer cancel()
-	check := n.store.Verify
-	if !n.id.CAKey.Empty() {
-		check = n.store.Found
+	var err error
+	if n.id.CAKey.Empty() {
+		if err = n.store.Verify(ctx, n.id.CA); err == nil {
+			err = alone(ctx, cfg, n.id, n.checkpoint, n.log)
+		}
+	} else {
+		err = n.store.Found(ctx, n.id.CA)
 	}
-	if err := check(ctx, n.id.CA); err != nil {
+	if err != nil {
 		return err
 	}
 	router, err := n.store.ClaimRouter(ctx, n.set.Routers)
