@@ -48,7 +48,8 @@ type Driver struct {
 	o     Options
 	self  string
 
-	look chan struct{} // holds a value when an endpoint has joined since the last look at Docker's list
+	facts chan struct{} // holds a value while a network's fact is created or deleted
+	look  chan struct{} // holds a value when an endpoint has joined since the last look at Docker's list
 
 	mu      sync.Mutex
 	missing map[string]time.Time // Docker ID → when Docker's list first lacked it
@@ -63,7 +64,7 @@ func New(st *store.Store, cp *store.Checkpoint, links Links, o Options) *Driver 
 	}
 	return &Driver{
 		st: st, cp: cp, links: links, o: o, self: cp.Local().Identity.HostID,
-		look: make(chan struct{}, 1), removed: make(chan struct{}, 1),
+		facts: make(chan struct{}, 1), look: make(chan struct{}, 1), removed: make(chan struct{}, 1),
 		missing: map[string]time.Time{}, unused: map[string]unused{},
 	}
 }
@@ -77,6 +78,17 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// alone waits for its turn to create or delete a network's fact: what is deleted must not be just what a CreateNetwork of
+// this host relies on. The caller gives the turn back by calling done.
+func (d *Driver) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case d.facts <- struct{}{}:
+		return func() { <-d.facts }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("another network is being created or deleted: %w", ctx.Err())
+	}
 }
 
 func (d *Driver) log(err error, msg string) {

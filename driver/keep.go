@@ -19,7 +19,6 @@ const (
 // unused is a network that has left this host. Its fact goes when nobody uses it.
 type unused struct {
 	since time.Time // of the fact: another one was made by somebody else, for use. Zero: not known
-	tried bool      // etcd was asked to delete it
 }
 
 // leave notes that a network has left this host.
@@ -69,16 +68,14 @@ func (d *Driver) keep(ctx context.Context) error {
 		}
 	}
 	for name, u := range d.unusedNow() {
-		done, err := d.dismiss(ctx, snap, local, name, &u)
+		done, err := d.dismiss(ctx, snap, name, u)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		d.mu.Lock()
-		if done {
+		if done && d.unused[name] == u { // else it came and left again meanwhile
 			delete(d.unused, name)
-		} else {
-			d.unused[name] = u
 		}
 		d.mu.Unlock()
 	}
@@ -92,15 +89,13 @@ func (d *Driver) unusedNow() map[string]unused {
 }
 
 // dismiss deletes one network's fact if nobody uses it; done says that there is nothing left to do.
-func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, local *store.Local, name string, u *unused) (done bool, err error) {
-	for _, p := range local.Pools {
-		if p.Network == name {
-			return true, nil // it is on this host again
-		}
-	}
+func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, name string, u unused) (done bool, err error) {
 	fact, there := snap.Networks[name]
-	if !there && u.tried || there && !u.since.IsZero() && !fact.Since.Equal(u.since) {
-		return true, nil
+	switch {
+	case there && !u.since.IsZero() && fact.Since.After(u.since):
+		return true, nil // another host has made it since
+	case there && fact.Since.Before(u.since):
+		return false, nil // the snapshot is behind
 	}
 	switch d.users(snap, name) {
 	case "":
@@ -109,11 +104,20 @@ func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, local *store
 	default:
 		return true, nil
 	}
-	if err := d.st.DeleteNetwork(ctx, name); err != nil {
+	release, err := d.alone(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	for _, p := range d.cp.Local().Pools {
+		if p.Network == name {
+			return true, nil // it is on this host again
+		}
+	}
+	if done, err = d.st.DeleteNetwork(ctx, name); err != nil {
 		return false, fmt.Errorf("delete network %s: %w", name, err)
 	}
-	u.tried = true
-	return false, nil
+	return done, nil // else something of it is still in etcd, and a later round comes
 }
 
 // users names a host that has something in the network, another one than this if there is one; empty: nobody has.

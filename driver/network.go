@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
@@ -25,6 +26,11 @@ func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 	if err != nil {
 		return err
 	}
+	done, err := d.alone(ctx)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", pool.Network, err)
+	}
+	defer done()
 	fact := pool.Fact
 	fact.Gateway = w.network.Gateway
 	if _, exists := d.st.Snapshot().Networks[fact.Name]; !exists {
@@ -129,6 +135,7 @@ func agree(there, want store.Network, w wish) error {
 // leaves the deletion of its fact to Run: other hosts may have it. An unknown network is no error.
 func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 	var name string
+	var since time.Time
 	var ends []store.LocalEndpoint
 	err := d.cp.Update(func(l *store.Local) error {
 		n, ok := l.Networks[id]
@@ -141,6 +148,7 @@ func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 				ends = append(ends, e)
 			}
 		}
+		since = l.Pools[n.PoolID].Fact.Since // the snapshot may be behind
 		delete(l.Networks, id)
 		l.DropNetwork(name)
 		return nil
@@ -153,6 +161,6 @@ func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 			d.log(err, "veth of a deleted network is left to the reconciler")
 		}
 	}
-	d.leave(name, d.st.Snapshot().Networks[name].Since)
+	d.leave(name, since)
 	return nil
 }

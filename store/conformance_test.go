@@ -154,7 +154,7 @@ func conformWatch(t *testing.T, s *server) {
 	}
 	mustUpdate(t, a.cp, func(l *Local) { l.Blocks[testBlock] = Claim{} })
 	b.await(t, "the block", func(snap *Snapshot) bool { return snap.Blocks[testBlock].Host == hostA })
-	if err := b.DeleteNetwork(callCtx(t), "default"); err != nil {
+	if _, err := b.DeleteNetwork(callCtx(t), "default"); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := b.Snapshot().Networks["default"]; !ok {
@@ -162,7 +162,7 @@ func conformWatch(t *testing.T, s *server) {
 	}
 	mustUpdate(t, a.cp, func(l *Local) { delete(l.Blocks, testBlock) })
 	b.await(t, "the block's release", func(snap *Snapshot) bool { return len(snap.Blocks) == 0 })
-	if err := b.DeleteNetwork(callCtx(t), "default"); err != nil {
+	if _, err := b.DeleteNetwork(callCtx(t), "default"); err != nil {
 		t.Fatal(err)
 	}
 	a.await(t, "the network's end", func(snap *Snapshot) bool { return len(snap.Networks) == 0 })

@@ -54,15 +54,15 @@ func (s *Store) CreateNetwork(ctx context.Context, n Network) (Network, error) {
 }
 
 // DeleteNetwork deletes a network that nobody uses: no block, no single address, no endpoint. One that is in use, or that
-// does not exist, is no error.
-func (s *Store) DeleteNetwork(ctx context.Context, name string) error {
+// does not exist, is no error; gone tells whether it does not exist any more.
+func (s *Store) DeleteNetwork(ctx context.Context, name string) (gone bool, err error) {
 	if err := CheckName(name); err != nil {
-		return fmt.Errorf("network: %w", err)
+		return false, fmt.Errorf("network: %w", err)
 	}
 	for _, endpoints := range s.Snapshot().Endpoints {
 		for key := range endpoints {
 			if key.Network == name {
-				return nil
+				return false, nil
 			}
 		}
 	}
@@ -71,8 +71,8 @@ func (s *Store) DeleteNetwork(ctx context.Context, name string) error {
 		return clientv3.Compare(clientv3.CreateRevision(s.prefix+kind+"/"+name+"/"), "=", 0).WithPrefix()
 	}
 	full := s.key(networkKey(name))
-	_, err := s.commit(ctx, []clientv3.Cmp{unused(kindBlock), unused(kindStatic)}, []clientv3.Op{clientv3.OpDelete(full)}, nil)
-	return err
+	t, err := s.commit(ctx, []clientv3.Cmp{unused(kindBlock), unused(kindStatic)}, []clientv3.Op{clientv3.OpDelete(full)}, nil)
+	return err == nil && t.Succeeded, err
 }
 
 // overlapping returns the network that shares addresses with pool, the first by name.
