@@ -131,7 +131,7 @@ func (cfg EmbedConfig) embed(files certFiles, bridge *zapBridge) *embed.Config {
 	tls.CertFile, tls.KeyFile, tls.TrustedCAFile, tls.ClientCertAuth = files.cert, files.key, files.ca, true
 	c.PeerTLSInfo = c.ClientTLSInfo
 	c.PeerTLSInfo.ServerName = ServerName
-	_ = []string{ServerName} // a host's certificate makes it a client, not a member
+	c.PeerTLSInfo.AllowedHostnames = []string{ServerName} // a host's certificate makes it a client, not a member
 	c.TlsMinVersion = "TLS1.3"
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, embedRetention
 	c.QuotaBackendBytes = embedQuota
