@@ -57,7 +57,7 @@ func (e errOwned) Error() string { return "owned by host " + string(e) }
 
 // takeBlock claims a block in etcd and writes it down.
 func (i *IPAM) takeBlock(ctx context.Context, pool store.LocalPool, k store.BlockKey) error {
-	owner, err := i.st.ClaimBlock(ctx, k)
+	owner, err := i.claimed(ctx, pool, func() (string, error) { return i.st.ClaimBlock(ctx, k) })
 	if err != nil {
 		return fmt.Errorf("block %v of network %s: %w", k.Prefix, k.Network, err)
 	}
@@ -73,6 +73,19 @@ func (i *IPAM) takeBlock(ctx context.Context, pool store.LocalPool, k store.Bloc
 		}
 		return nil
 	})
+}
+
+// claimed makes a claim. Another host that has left the network may have deleted its fact, just after this host found it
+// and relied on it: then the fact is put back, as this host knows it, and the claim made once more.
+func (i *IPAM) claimed(ctx context.Context, pool store.LocalPool, claim func() (owner string, err error)) (string, error) {
+	owner, err := claim()
+	if !errors.Is(err, store.ErrNoNetwork) || !pool.Confirmed {
+		return owner, err
+	}
+	if _, err := i.st.CreateNetwork(ctx, pool.Fact); err != nil {
+		return "", err
+	}
+	return claim()
 }
 
 func (i *IPAM) claim() store.Claim {
@@ -127,7 +140,7 @@ func errExhausted(p store.LocalPool) error {
 
 // takeStatic claims a single address in etcd and leases it.
 func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.AddrKey, name string) error {
-	owner, err := i.st.ClaimStatic(ctx, k)
+	owner, err := i.claimed(ctx, pool, func() (string, error) { return i.st.ClaimStatic(ctx, k) })
 	if err != nil {
 		return fmt.Errorf("address %v of network %s: %w", k.Addr, k.Network, err)
 	}
