@@ -58,7 +58,7 @@ func (i *IPAM) assign(pool store.LocalPool, name string, resting bool) (netip.Ad
 		if !ok {
 			return errNoPool(pool.ID)
 		}
-		if addr, ok = choose(l, p, name, now, resting); !ok {
+		if addr, ok = choose(l, p, i.own(l, p), name, now, resting); !ok {
 			return errFull
 		}
 		l.Leases[key(p, addr)] = store.Lease{Kind: store.LeaseEndpoint, PoolID: p.ID, Name: name, Since: now}
@@ -69,11 +69,11 @@ func (i *IPAM) assign(pool store.LocalPool, name string, resting bool) (netip.Ad
 
 // choose picks a free address of the own blocks: the one that the container of this name had last; else one that was never
 // used, the lowest; else the one that has been free for longest, if it has rested or resting ones will do.
-func choose(l *store.Local, p store.LocalPool, name string, now time.Time, resting bool) (netip.Addr, bool) {
-	var fresh, oldest, own netip.Addr
-	var oldestFreed, ownFreed time.Time
+func choose(l *store.Local, p store.LocalPool, own []netip.Prefix, name string, now time.Time, resting bool) (netip.Addr, bool) {
+	var fresh, oldest, former netip.Addr
+	var oldestFreed, formerFreed time.Time
 	holders := held(l)
-	for addr := range addresses(l, p) {
+	for addr := range addresses(p, own) {
 		k := key(p, addr)
 		if _, taken := holders[k]; taken {
 			continue
@@ -86,30 +86,44 @@ func choose(l *store.Local, p store.LocalPool, name string, now time.Time, resti
 			}
 		case lease.Freed.IsZero():
 		default:
-			if name != "" && lease.Name == name && (!own.IsValid() || lease.Freed.After(ownFreed)) {
-				own, ownFreed = addr, lease.Freed
+			if name != "" && lease.Name == name && (!former.IsValid() || lease.Freed.After(formerFreed)) {
+				former, formerFreed = addr, lease.Freed
 			}
 			if (resting || rested(lease, now)) && (!oldest.IsValid() || lease.Freed.Before(oldestFreed)) {
 				oldest, oldestFreed = addr, lease.Freed
 			}
 		}
 	}
-	addr := cmp.Or(own, fresh, oldest)
+	addr := cmp.Or(former, fresh, oldest)
 	return addr, addr.IsValid()
 }
 
 // rested says that a freed address may be used again. A clock that was set back leaves it resting.
 func rested(lease store.Lease, now time.Time) bool { return now.Sub(lease.Freed) >= rest }
 
-// addresses are those of the own blocks that a container without a wish can get, in ascending order.
-func addresses(l *store.Local, p store.LocalPool) func(yield func(netip.Addr) bool) {
+// own are the blocks of this host that a container without a wish can get an address of, in ascending order. One that etcd
+// gives to another host is not among them: that happens when etcd was restored from a backup of before this host's claim, and
+// what is assigned from it is kept, but each further address might be one that the other host has assigned.
+func (i *IPAM) own(l *store.Local, p store.LocalPool) []netip.Prefix {
 	var own []netip.Prefix
 	for k := range l.Blocks {
-		if k.Network == p.Network && (!p.SubPool.IsValid() || k.Prefix.Overlaps(p.SubPool)) {
+		if k.Network == p.Network && (!p.SubPool.IsValid() || k.Prefix.Overlaps(p.SubPool)) && !i.lost(k) {
 			own = append(own, k.Prefix)
 		}
 	}
 	slices.SortFunc(own, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	return own
+}
+
+// lost says that a block is another host's by what etcd says, not by an old copy of it.
+func (i *IPAM) lost(k store.BlockKey) bool {
+	snap := i.st.Snapshot()
+	claim, claimed := snap.Blocks[k]
+	return claimed && claim.Host != i.self && !snap.FromDisk
+}
+
+// addresses are those of the blocks that a container without a wish can get, in ascending order.
+func addresses(p store.LocalPool, own []netip.Prefix) func(yield func(netip.Addr) bool) {
 	return func(yield func(netip.Addr) bool) {
 		for _, block := range own {
 			for addr := range dynamicOf(p, block) {

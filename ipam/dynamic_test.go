@@ -93,7 +93,7 @@ func TestFreedAddressesRest(t *testing.T) {
 	}
 	fresh := func() int { // never used addresses of the own blocks
 		n, l := 0, r.Local()
-		for addr := range addresses(l, l.Pools[id]) {
+		for addr := range addresses(l.Pools[id], r.ipam.own(l, l.Pools[id])) {
 			if _, known := l.Leases[key(l.Pools[id], addr)]; !known {
 				n++
 			}

@@ -31,7 +31,7 @@ func (i *IPAM) explicit(ctx context.Context, pool store.LocalPool, addr netip.Ad
 		return err
 	}
 	b := store.BlockKey{Network: pool.Network, Prefix: block}
-	if _, own := i.cp.Local().Blocks[b]; !own {
+	if _, own := i.cp.Local().Blocks[b]; !own || i.lost(b) {
 		if err := i.takeBlockOf(ctx, pool, b, k); err != nil {
 			return err
 		}

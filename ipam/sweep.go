@@ -102,7 +102,7 @@ func (i *IPAM) wants(l *store.Local, p store.LocalPool, seen bool) bool {
 		return !seen
 	}
 	now := i.o.Now()
-	for addr := range addresses(l, p) {
+	for addr := range addresses(p, i.own(l, p)) {
 		if lease, known := l.Leases[key(p, addr)]; !known || !lease.Freed.IsZero() && rested(lease, now) {
 			free++
 		}
