@@ -1,209 +1,175 @@
 package main
 
 import (
-	"context"
-	"io"
-	"net"
-	"net/netip"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/sirupsen/logrus"
-
-	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/settings"
 	"github.com/meshsec/meshsec/store"
 )
 
-// home is a host's state folder and its settings.
-type home struct {
-	t     *testing.T
-	paths paths
-	set   settings.Settings
+// rig is a host's state folder and settings.
+type rig struct {
+	t   *testing.T
+	p   paths
+	set settings.Settings
 }
 
-func newHome(t *testing.T) *home {
-	return &home{t: t, paths: paths{run: "/run", state: t.TempDir()}, set: settings.Settings{Environment: "default", HostName: "h"}}
-}
-
-// start does what an agent's start does, and lets change alter the checkpoint before the agent ends.
-func (h *home) start(change func(*store.Local)) (store.Identity, error) {
-	h.t.Helper()
-	cp, err := openCheckpoint(h.set, h.paths)
+func newRig(t *testing.T, values map[string]string) *rig {
+	t.Helper()
+	v, err := settings.Gather(values, nil, "", false)
 	if err != nil {
-		return store.Identity{}, err
+		t.Fatal(err)
 	}
-	defer cp.Close()
-	if change != nil {
-		if err := cp.Update(func(l *store.Local) error { change(l); return nil }); err != nil {
-			h.t.Fatal(err)
+	set, err := v.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rig{t, paths{run: "/run", state: t.TempDir()}, set}
+}
+
+func (r *rig) open() (*store.Checkpoint, error) { return openCheckpoint(r.set, r.p) }
+
+// identity opens the checkpoint, changes it, and closes it again.
+func (r *rig) identity(change func(*store.Local)) store.Identity {
+	r.t.Helper()
+	cp, err := r.open()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() {
+		if err := cp.Close(); err != nil {
+			r.t.Error(err)
+		}
+	}()
+	if err := cp.Update(func(l *store.Local) error { change(l); return nil }); err != nil {
+		r.t.Fatal(err)
+	}
+	return cp.Local().Identity
+}
+
+func (r *rig) refused(words ...string) {
+	r.t.Helper()
+	cp, err := r.open()
+	if err == nil {
+		_ = cp.Close()
+		r.t.Errorf("accepted, want an error with %q", words)
+		return
+	}
+	if !errors.Is(err, errSetting) {
+		r.t.Errorf("would be tried again for ever: %v", err)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			r.t.Errorf("error %q does not say %q", err, w)
 		}
 	}
-	return cp.Local().Identity, nil
 }
 
-func (h *home) mustStart(change func(*store.Local)) store.Identity {
-	h.t.Helper()
-	id, err := h.start(change)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return id
-}
+func nothing(*store.Local) {}
 
-func newToken(t *testing.T) store.Token {
+// token is one of a new environment.
+func token(t *testing.T, environment, name string, ttl time.Duration) string {
 	t.Helper()
-	ca, err := store.NewCA("default")
+	ca, err := store.NewCA(environment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := ca.NewToken([]string{"https://192.0.2.1:2379"}, "", 0)
+	tok, err := ca.NewToken([]string{"https://192.0.2.1:2379"}, name, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token
+	return tok.Encode()
 }
 
-func TestAFounderKeepsItsIdentity(t *testing.T) {
-	h := newHome(t)
-	first := h.mustStart(nil)
-	if first.CAKey.Empty() || first.HostID == "" || len(first.Endpoints) != 0 {
-		t.Errorf("founded: %+v", first)
+func TestAFounderStaysWhoItIs(t *testing.T) {
+	r := newRig(t, map[string]string{"HOST_NAME": "h1"})
+	first := r.identity(nothing)
+	if first.HostID == "" || first.CAKey.Empty() || first.Private.Empty() || first.HostName != "h1" {
+		t.Errorf("%+v", first)
 	}
-	if again := h.mustStart(nil); again.HostID != first.HostID || string(again.CA) != string(first.CA) {
+	if again := r.identity(nothing); again.HostID != first.HostID || string(again.Private.Bytes) != string(first.Private.Bytes) {
 		t.Error("another identity after a restart")
 	}
-	h.set.HostID = "0123456789abcdef"
-	if _, err := h.start(nil); err == nil || !strings.Contains(err.Error(), first.HostID) {
-		t.Errorf("HOST_ID of another host: %v", err)
+	r.set.HostID = "0123456789abcdef"
+	r.refused("HOST_ID=0123456789abcdef", first.HostID)
+}
+
+func TestJoinByTokenAndByFile(t *testing.T) {
+	tok := token(t, "default", "edge", 0)
+	r := newRig(t, map[string]string{"JOIN": tok})
+	id := r.identity(nothing)
+	if id.HostName != "edge" || len(id.Endpoints) != 1 || !id.CAKey.Empty() {
+		t.Errorf("%+v", id)
+	}
+	if again := r.identity(nothing); string(again.Private.Bytes) != string(id.Private.Bytes) {
+		t.Error("the same token makes the host forget its handshake key")
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(tok+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if byFile := newRig(t, map[string]string{"JOIN": file}).identity(nothing); byFile.HostID != id.HostID {
+		t.Error("a file with the token means the same host")
+	}
+	r.set.Join = ""
+	if left := r.identity(nothing); left.HostID != id.HostID {
+		t.Error("without JOIN a member stays a member")
 	}
 }
 
-func TestATokenMakesAHost(t *testing.T) {
-	h := newHome(t)
-	token := newToken(t)
-	h.set.Join = token.Encode()
-	router := netip.MustParseAddr("100.127.1.2")
-	first := h.mustStart(func(l *store.Local) { l.Identity.Router = router })
-	if first.HostID != token.HostID || !first.CAKey.Empty() {
-		t.Errorf("joined: %+v", first)
-	}
-	if again := h.mustStart(nil); again.Router != router || string(again.Private.Bytes) != string(first.Private.Bytes) {
-		t.Error("the same token made a new key or lost the router address")
-	}
-	h.set.Join = ""
-	if again := h.mustStart(nil); again.HostID != token.HostID {
-		t.Error("without JOIN it is another host")
-	}
-	h.set.Environment = "other"
-	h.set.Join = token.Encode()
-	if _, err := h.start(nil); err == nil || !strings.Contains(err.Error(), "other") || !strings.Contains(err.Error(), "default") {
-		t.Errorf("wrong environment: %v", err)
-	} else if strings.Contains(err.Error(), token.Encode()[:30]) {
-		t.Error("the error prints the token")
-	}
-}
-
-// TestAFounderMovesOver: JOIN on a host that founded an environment of its own makes it a member of the other one, unless it
-// still has something in its own, and nothing of that one is taken along.
-func TestAFounderMovesOver(t *testing.T) {
-	h := newHome(t)
-	founder := h.mustStart(func(l *store.Local) {
-		l.Networks["n"] = store.LocalNetwork{DockerID: "n", Network: "default"}
-		l.Blocks[store.BlockKey{Network: "default", Prefix: netip.MustParsePrefix("10.42.64.0/26")}] = store.Claim{V: 1, Host: l.Identity.HostID}
+func TestAFounderMovesOverOnlyWithEmptyHands(t *testing.T) {
+	r := newRig(t, nil)
+	founder := r.identity(func(l *store.Local) {
+		l.Endpoints["e"] = store.LocalEndpoint{Endpoint: store.Endpoint{ID: "e"}}
+		l.Networks["n"] = store.LocalNetwork{DockerID: "n"}
 	})
-	token := newToken(t)
-	h.set.Join = token.Encode()
-	if _, err := h.start(nil); err == nil || !strings.Contains(err.Error(), "1 networks") {
-		t.Errorf("with a network: %v", err)
+	r.set.Join = token(t, "default", "", 0)
+	r.refused("JOIN", "1 endpoints")
+	r.set.Join = ""
+	r.identity(func(l *store.Local) { clear(l.Endpoints) })
+	join := token(t, "default", "", 0)
+	r.set.Join = join
+	r.refused("JOIN", "1 networks", "docker network rm")
+	r.set.Join = ""
+	r.identity(func(l *store.Local) { clear(l.Networks) })
+	r.set.Join = join
+	moved := r.identity(nothing)
+	if moved.HostID == founder.HostID || !moved.CAKey.Empty() || len(moved.Endpoints) != 1 {
+		t.Errorf("%+v", moved)
 	}
-	h.set.Join = ""
-	if id := h.mustStart(func(l *store.Local) { delete(l.Networks, "n") }); id.HostID != founder.HostID {
-		t.Error("the refused JOIN left traces")
-	}
-	h.set.Join = token.Encode()
-	var blocks int
-	id := h.mustStart(func(l *store.Local) { blocks = len(l.Blocks) })
-	if id.HostID != token.HostID || !id.CAKey.Empty() || string(id.CA) == string(founder.CA) || id.Router.IsValid() || blocks != 0 {
-		t.Errorf("moved over: %+v, %d blocks", id, blocks)
+	if _, err := os.Stat(filepath.Join(r.p.state, "default.db.left")); err != nil {
+		t.Error("the old checkpoint, with its authority, is put aside, not destroyed:", err)
 	}
 }
 
-// TestAFounderMovesOverWithoutItsOldFacts: a snapshot of the old environment would have another authority than the new one's
-// etcd, whose facts would then be refused for ever.
-func TestAFounderMovesOverWithoutItsOldFacts(t *testing.T) {
-	h := newHome(t)
-	h.mustStart(nil)
-	h.follow(func(s *store.Store) bool { return s.Snapshot().CA != nil })
-	token := newToken(t)
-	h.set.Join = token.Encode()
-	cp, err := openCheckpoint(h.set, h.paths)
+func TestBadTokensAreExplained(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		join  string
+		words []string
+	}{
+		{"malformed", "meshsec1.nonsense", []string{"JOIN", "malformed"}},
+		{"no file", "/nowhere/token", []string{"JOIN", "/nowhere/token"}},
+		{"another environment", token(t, "prod", "", 0), []string{"JOIN", `"prod"`, `"default"`}},
+		{"expired", token(t, "default", "", time.Nanosecond), []string{"JOIN", "expired"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { newRig(t, map[string]string{"JOIN": c.join}).refused(c.words...) })
+	}
+}
+
+func TestASecondAgentIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	cp, err := r.open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cp.Close()
-	s, err := store.Open(store.Config{Environment: "default", Endpoints: token.Endpoints, Self: token.HostID}, cp, quiet())
-	if err != nil {
-		t.Fatal(err)
+	if _, err := r.open(); err == nil || !strings.Contains(err.Error(), "default.db") {
+		t.Error(err)
 	}
-	defer s.Close()
-	if snap := s.Snapshot(); !snap.Empty() {
-		t.Errorf("it starts with the facts of the environment that it left: revision %d of cluster %x", snap.Revision, snap.ClusterID)
-	}
-}
-
-// follow runs the founder's store on an embedded etcd until ok, and ends it as an agent's end does.
-func (h *home) follow(ok func(*store.Store) bool) {
-	h.t.Helper()
-	cp, err := openCheckpoint(h.set, h.paths)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer cp.Close()
-	id := cp.Local().Identity
-	ca, err := id.Authority()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	etcd, err := store.StartEmbedded(h.t.Context(), store.EmbedConfig{Dir: filepath.Join(h.paths.state, "etcd"), Name: id.HostID,
-		Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, ClientPort: freePort(h.t), PeerPort: freePort(h.t), CA: ca, Log: quiet()})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer etcd.Close()
-	tls, err := id.ClientTLS()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	s, err := store.Open(store.Config{Environment: "default", Endpoints: etcd.Endpoints(), TLS: tls, Self: id.HostID}, cp, quiet())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if err := s.Found(h.t.Context(), id.CA); err != nil {
-		h.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(h.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	teststore.Wait(h.t, "the facts", func() bool { return ok(s) })
-	cancel()
-	if err := <-done; err != nil {
-		h.t.Error(err)
-	}
-}
-
-func quiet() *logrus.Entry {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return logrus.NewEntry(log)
-}
-
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
