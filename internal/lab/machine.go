@@ -33,12 +33,13 @@ type machine struct {
 	results *sync.WaitGroup // the machines that must give their results before any of them is stopped
 }
 
-// qemu says what differs between the architectures.
+// qemu says what differs between the architectures. Taking features from the x86-64 processor is dangerous: without svm,
+// for one, it no longer tells its address sizes, and the kernel then prints all paths as "xxx".
 var qemu = map[string]struct {
 	program, console string
 	args             []string
 }{
-	"amd64": {"qemu-system-x86_64", "ttyS0", []string{"-cpu", "max,-svm"}},
+	"amd64": {"qemu-system-x86_64", "ttyS0", []string{"-cpu", "max"}},
 	"arm64": {"qemu-system-aarch64", "ttyAMA0", []string{"-M", "virt", "-cpu", "max,pauth-impdef=on"}}, // without: very slow pointer authentication
 }
 
@@ -115,7 +116,7 @@ func (m *machine) prepare(ctx context.Context, tree string) error {
 	line := append([]string{q.program, "-nodefaults", "-display", "none", "-no-reboot"}, q.args...)
 	line = append(line, "-accel", m.accel, "-smp", fmt.Sprint(m.cpus), "-m", m.memory,
 		"-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", initrd,
-		"-append", "console="+q.console+" quiet panic=-1 mitigations=off nokaslr modprobe.blacklist=powernow_k8",
+		"-append", "console="+q.console+" quiet panic=-1 mitigations=off nokaslr modprobe.blacklist=kvm_amd,powernow_k8",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-device", "virtio-serial-pci", "-chardev", "file,id=out,path="+filepath.Join(m.dir(), "results.tar"), "-device", "virtserialport,chardev=out")
 	for i, disk := range []string{root, filepath.Join(kernel, "modules.sqsh"), tree} { // vda, vdb, vdc
