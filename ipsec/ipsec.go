@@ -139,6 +139,9 @@ type Dataplane interface {
 	// Set makes the data plane carry exactly c. It reads back what is there, repairs the difference, goes on after a
 	// failing item and returns all failures joined; the next Set completes what this one could not. Set with an
 	// equal Config is no work but the read-back. Calls are serialised by the implementation.
+	//
+	// A Config that differs from the one before in SAs alone (EqualButSAs) comes from a handshake, which waits for it: the
+	// plane may leave all that is not SAs unread, and does not fail because of it.
 	Set(ctx context.Context, c Config) error
 	// Stats may be called at any time, concurrently with everything.
 	Stats() (Stats, error)

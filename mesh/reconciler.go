@@ -83,9 +83,11 @@ type Reconciler struct {
 	round sync.Mutex // one round at a time
 	kinds map[Home]bool
 
-	// install is held while the data plane is set, by a round or by Rekey; it guards wanted.
+	// install is held while the data plane is set, by a round or by Rekey; it guards the following.
 	install sync.Mutex
 	wanted  *Desired
+	given   *ipsec.Config // what the data plane got last
+	refused error         // what it said
 
 	progress progress
 }

@@ -193,6 +193,13 @@ func TestRekey(t *testing.T) {
 	if len(c.Peers) != 2 || c.Peers[0].Out == nil || c.Peers[0].Out.SPI != 300 || c.Peers[0].In[0].SPI != 301 || c.Peers[1].Out != nil {
 		t.Errorf("config %+v", c)
 	}
+	if err := r.Rekey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if calls := n.taken(); len(calls) > 0 {
+		t.Errorf("calls for the same SAs: %v", calls)
+	}
+	n.sas = map[string]ipsec.SASet{"b": {Out: &ipsec.SA{SPI: 302}}}
 	n.failing(func(string) bool { return true })
 	if err := r.Rekey(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("got %v: the handshake must not answer", err)
@@ -202,4 +209,25 @@ func TestRekey(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.carries(t, f) // a round keeps the SAs
+}
+
+// TestRoundReadsBack: a round that comes with new SAs must look at the routes all the same, so the data plane gets the Config
+// twice: once as a rekey, once as no news.
+func TestRoundReadsBack(t *testing.T) {
+	n, r := fakes()
+	f := baseFacts()
+	n.put(f)
+	n.failing(func(call string) bool { return call == "plane" })
+	if err := r.Reconcile(t.Context()); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	n.failing(nil)
+	n.sas = map[string]ipsec.SASet{"b": {Out: &ipsec.SA{SPI: 300}}}
+	if err := r.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.configs) != 2 || !n.configs[0].EqualButSAs(n.configs[1]) || !n.configs[0].EqualSAs(n.configs[1]) {
+		t.Errorf("the data plane got %d Configs: %v", len(n.configs), n.configs)
+	}
+	n.carries(t, f)
 }

@@ -3,6 +3,7 @@ package tun_test
 import (
 	"context"
 	"crypto/sha512"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,7 +42,21 @@ type host struct {
 	router    *link.Router
 	socket    *underlay.Socket
 	plane     *tun.Plane
+	routes    routes
 	stop      func()
+}
+
+// routes counts how often the plane looks at its routes, and lets that fail.
+type routes struct {
+	*link.Router
+	looks  int
+	broken error
+}
+
+// SetRoutes implements tun.Router.
+func (r *routes) SetRoutes(want []link.Route) error {
+	r.looks++
+	return errors.Join(r.broken, r.Router.SetRoutes(want))
 }
 
 func ip(t testing.TB, args string) string {
@@ -121,7 +136,8 @@ func (h *host) start() {
 		return err
 	}))
 	var err error
-	h.plane, err = tun.Open(h.router, h.socket, entry)
+	h.routes.Router = h.router
+	h.plane, err = tun.Open(&h.routes, h.socket, entry)
 	h.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var runs sync.WaitGroup

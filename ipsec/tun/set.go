@@ -12,8 +12,8 @@ import (
 )
 
 // Set implements ipsec.Dataplane: a new table for the packets, then the device and the routes as they are in the
-// kernel. A peer's unusable SA or prefix costs that item only. Peers with ENCAP esp are carried by the kernel data
-// plane alone. Nothing that c points to may be changed afterwards.
+// kernel; only the table, where c has new SAs and nothing else new. A peer's unusable SA or prefix costs that item only.
+// Nothing that c points to may be changed afterwards.
 func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	p.set.Lock()
 	defer p.set.Unlock()
@@ -23,7 +23,12 @@ func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	rekey := p.last != nil && c.EqualButSAs(*p.last) && !c.EqualSAs(*p.last)
+	p.last = &c
 	errs := p.publish(c)
+	if rekey {
+		return errors.Join(errs...) // what failed outside of the table will be seen by the next Set
+	}
 	if err := p.repairDevice(c.MTU); err != nil {
 		return errors.Join(append(errs, err)...) // without the device there can be no routes
 	}

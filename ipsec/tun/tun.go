@@ -54,7 +54,8 @@ type Plane struct {
 	set    sync.Mutex // serialises Set and Close
 	closed bool       // under set
 	done   chan struct{}
-	sas    sas // under set
+	sas    sas           // under set
+	last   *ipsec.Config // of the last Set, whether it succeeded or not; under set
 }
 
 var _ ipsec.Dataplane = (*Plane)(nil)
