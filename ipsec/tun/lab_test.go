@@ -41,6 +41,8 @@ type host struct {
 	address   netip.Addr // of the router
 	router    *link.Router
 	socket    *underlay.Socket
+	esp       *underlay.ESPSocket
+	encap     ipsec.Encap // of its packets
 	plane     *tun.Plane
 	routes    routes
 	stop      func()
@@ -76,7 +78,7 @@ func newLab(t testing.TB) (a, b *host) {
 	}
 	hosts := [2]*host{}
 	for i, name := range []string{"a", "b"} {
-		h := &host{t: t, name: name}
+		h := &host{t: t, name: name, encap: ipsec.EncapUDP}
 		h.ns, h.cell = fmt.Sprintf("mst-%d-h%s", os.Getpid(), name), fmt.Sprintf("mst-%d-c%s", os.Getpid(), name)
 		h.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 4500)
 		h.container = netip.AddrFrom4([4]byte{10, 42, byte(i + 1), 9})
@@ -132,22 +134,27 @@ func (h *host) start() {
 	log.SetOutput(io.Discard)
 	entry := logrus.NewEntry(log)
 	h.must(h.inside(h.ns, func() (err error) {
-		h.socket, err = underlay.Listen(h.addr, entry)
+		if h.socket, err = underlay.Listen(h.addr, entry); err != nil {
+			return err
+		}
+		h.esp, err = underlay.OpenESP([]netip.Addr{h.addr.Addr()}, entry)
 		return err
 	}))
 	var err error
 	h.routes.Router = h.router
-	h.plane, err = tun.Open(&h.routes, h.socket, entry)
+	h.plane, err = tun.Open(&h.routes, h.socket, h.esp, entry)
 	h.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var runs sync.WaitGroup
-	socket, plane := h.socket, h.plane
+	socket, bare, plane := h.socket, h.esp, h.plane
+	runs.Go(func() { _ = bare.Run(ctx) })
 	runs.Go(func() { _ = socket.Run(ctx) })
 	runs.Go(func() { _ = plane.Run(ctx) })
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		h.must(plane.Close())
 		_ = socket.Close()
+		_ = bare.Close()
 		runs.Wait()
 	})
 }
@@ -191,7 +198,7 @@ func sa(spi ipsec.SPI, c ipsec.Cipher) ipsec.SA {
 func (h *host) config(other *host, in, out ipsec.SPI) ipsec.Config {
 	o := sa(out, ipsec.AES256GCM)
 	return ipsec.Config{Router: h.address, MTU: 1438, Peers: []ipsec.Peer{{
-		Name: other.name, Remote: other.addr, Encap: ipsec.EncapUDP, Router: other.address,
+		Name: other.name, Remote: other.addr, Encap: h.encap, Router: other.address,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(other.container, 32), netip.PrefixFrom(other.address, 32)},
 		In:       []ipsec.SA{sa(in, ipsec.AES256GCM)}, Out: &o,
 	}}}

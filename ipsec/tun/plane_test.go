@@ -167,7 +167,7 @@ func TestDeviceIsRepaired(t *testing.T) {
 
 func TestSecondAgent(t *testing.T) {
 	a, _ := newLab(t)
-	_, err := tun.Open(a.router, a.socket, nil)
+	_, err := tun.Open(a.router, a.socket, nil, nil)
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "mesh0 is in use by another agent") {
 		t.Errorf("%v", err)
 	}
@@ -177,7 +177,7 @@ func TestSecondAgent(t *testing.T) {
 		ip(t, "link add mesh0 type bridge")
 		return nil
 	}))
-	if _, err := tun.Open(a.router, a.socket, nil); err == nil || !strings.Contains(err.Error(), "not a tun device") {
+	if _, err := tun.Open(a.router, a.socket, nil, nil); err == nil || !strings.Contains(err.Error(), "not a tun device") {
 		t.Errorf("%v", err)
 	}
 }
@@ -215,7 +215,7 @@ func TestSetErrors(t *testing.T) {
 	good := a.config(b, 0x1000, 0x1001)
 	b.set(b.config(a, 0x1001, 0x1000))
 	bad := good
-	bad.Peers = append(bad.Peers, ipsec.Peer{Name: "c", Remote: b.addr, Encap: ipsec.EncapESP, Prefixes: []netip.Prefix{
+	bad.Peers = append(bad.Peers, ipsec.Peer{Name: "c", Remote: netip.MustParseAddrPort("[2001:db8::2]:4500"), Encap: ipsec.EncapESP, Prefixes: []netip.Prefix{
 		netip.MustParsePrefix("2001:db8::1/128"), good.Peers[0].Prefixes[0], netip.MustParsePrefix("10.42.3.3/32"),
 	}}, ipsec.Peer{Name: "d", Remote: b.addr, Encap: ipsec.EncapUDP, Out: &ipsec.SA{SPI: 0x77, Cipher: 3},
 		In: []ipsec.SA{sa(0x1000, ipsec.AES256GCM), sa(7, ipsec.AES256GCM)}})

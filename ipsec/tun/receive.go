@@ -8,7 +8,7 @@ import (
 	"github.com/meshsec/meshsec/ipsec/esp"
 )
 
-// receiver carries packets from the underlay to the TUN. It belongs to the socket's goroutine.
+// receiver carries packets from the underlay to the TUN. It belongs to a socket's goroutine.
 type receiver struct {
 	plane   *Plane
 	merge   merger
@@ -36,6 +36,19 @@ func (r *receiver) receive(batch []byte, segment int, from netip.AddrPort) {
 	r.merge.flush()
 }
 
+// receivePackets does the same with packets of ESP without UDP.
+func (r *receiver) receivePackets(packets [][]byte, from netip.Addr) {
+	table, device := r.plane.table.Load(), r.plane.device.Load()
+	now := time.Now()
+	r.merge.start(device)
+	for _, packet := range packets {
+		if ip, p := r.open(table, packet, netip.AddrPortFrom(from, 0), now); p != nil {
+			r.merge.add(ip, p.stats)
+		}
+	}
+	r.merge.flush()
+}
+
 // open gives the inner packet of a datagram and the peer that sent it; nil if it was dropped.
 func (r *receiver) open(t *table, d []byte, from netip.AddrPort, now time.Time) ([]byte, *peer) {
 	if len(d) < esp.MinSize {
@@ -46,7 +59,7 @@ func (r *receiver) open(t *table, d []byte, from netip.AddrPort, now time.Time) 
 	if !ok {
 		r.plane.drops.add(dropUnknownSPI, 1)
 		if r.unknown.take(now) {
-			r.plane.events.send(ipsec.Event{Kind: ipsec.UnknownSPI, SPI: ipsec.SPI(esp.SPI(d)), Remote: from})
+			r.plane.events.send(ipsec.Event{Kind: ipsec.UnknownSPI, SPI: ipsec.SPI(esp.SPI(d)), Remote: t.origin(from)})
 		}
 		return nil, nil
 	}
@@ -58,7 +71,7 @@ func (r *receiver) open(t *table, d []byte, from netip.AddrPort, now time.Time) 
 	}
 	p.stats.lastRx.Store(now.UnixNano())
 	if !in.confirmed.Load() {
-		ev := ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: p.name, SPI: in.spi, Remote: from}
+		ev := ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: p.name, SPI: in.spi, Remote: t.origin(from)}
 		in.confirmed.Store(r.plane.events.send(ev)) // else the next packet tries again
 	}
 	ip, _, ok := parseIPv4(plain)

@@ -72,10 +72,10 @@ func (p *Plane) newPeer(t *table, i int, c *ipsec.Peer, used map[fingerprint]boo
 	if c.Router.Is4() {
 		e.router = c.Router.As4()
 	}
-	if c.Encap == ipsec.EncapESP {
-		return e, errors.New("encapsulation esp needs the kernel data plane")
-	}
 	var errs []error
+	if e.bare = c.Encap == ipsec.EncapESP; e.bare && (p.esp == nil || !c.Remote.Addr().Is4()) {
+		return e, errors.New("encapsulation esp: this host has no socket for it")
+	}
 	for j := range c.In {
 		sa := &c.In[j]
 		if _, ok := t.spis[uint32(sa.SPI)]; ok || sa.SPI <= reservedSPI {

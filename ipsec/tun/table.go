@@ -26,6 +26,7 @@ type peer struct {
 	name     string
 	prefixes []netip.Prefix
 	remote   netip.AddrPort
+	bare     bool    // ESP without UDP
 	router   [4]byte // its router address; zero if there is none
 	out      *outbound
 	stats    *peerStats
@@ -84,6 +85,19 @@ func (r *routes) find(addr uint32) int {
 }
 
 func mask(length int) uint32 { return bits.Reverse32(uint32(1<<length - 1)) }
+
+// origin completes the address that ESP without UDP came from, whose port is 0, to that of the peer; invalid if it is none's.
+func (t *table) origin(from netip.AddrPort) netip.AddrPort {
+	if from.Port() != 0 {
+		return from
+	}
+	for i := range t.peers {
+		if p := &t.peers[i]; p.bare && p.remote.Addr() == from.Addr() {
+			return p.remote
+		}
+	}
+	return netip.AddrPort{}
+}
 
 // sameRoutes says that the routes to the peers of a table hold for those of a Config.
 func sameRoutes(have []peer, want []ipsec.Peer) bool {

@@ -139,7 +139,13 @@ func (t *transmitter) segments(p *peer, ip []byte, ipHeader, headers, size int) 
 }
 
 func (t *transmitter) send(p *peer, out []byte, segment, packets, bytes int) {
-	if err := t.plane.socket.SendESP(p.remote, out, segment); err != nil {
+	var err error
+	if p.bare {
+		err = t.plane.esp.Send(p.remote.Addr(), out, segment)
+	} else {
+		err = t.plane.socket.SendESP(p.remote, out, segment)
+	}
+	if err != nil {
 		if !errors.Is(err, net.ErrClosed) {
 			p.stats.drops.add(dropSend, packets)
 		}

@@ -1,5 +1,5 @@
 // Package tun is the userspace data plane: packets go between the TUN device mesh0 in the router namespace and ESP on
-// the underlay's UDP socket. It runs on every kernel.
+// the underlay's sockets: in UDP, or for peers with ENCAP esp by itself. It runs on every kernel.
 //
 //	containers ── router ── mesh0 │ read: up to 64 KiB with its vnet header            transmit.go
 //	                              │   destination → peer, cut into segments, each sealed
@@ -9,8 +9,8 @@
 //	                        mesh0 ◄─┤ inner source → must be the sender's             ◄─ underlay
 //	                              │   neighbours of a TCP flow: one write
 //
-// There is one goroutine for each direction: transmit runs in Plane.Run, receive in the socket's Run. What they need to
-// know is one immutable table behind an atomic pointer; Set builds the next one. The only locks on a packet's way are
+// There is one goroutine for sending, in Plane.Run, and one for receiving in each socket's Run. What they need to know is
+// one immutable table behind an atomic pointer; Set builds the next one. The only locks on a packet's way are
 // those of an inbound SA's replay window. No packet allocates.
 package tun
 
@@ -42,6 +42,7 @@ type Router interface {
 type Plane struct {
 	router Router
 	socket *underlay.Socket
+	esp    *underlay.ESPSocket // nil: this host does not speak ESP without UDP
 	log    *logrus.Entry
 
 	device   atomic.Pointer[device]
@@ -49,7 +50,8 @@ type Plane struct {
 	table    atomic.Pointer[table]
 	drops    drops // of packets that belong to no peer
 	events   events
-	rx       receiver
+	rx       receiver // of socket
+	espRx    receiver // of esp
 
 	set    sync.Mutex // serialises Set and Close
 	closed bool       // under set
@@ -60,15 +62,19 @@ type Plane struct {
 
 var _ ipsec.Dataplane = (*Plane)(nil)
 
-// Open attaches to the TUN device in the router namespace, making it if it is not there, and takes over the socket's
-// ESP. The device outlives the process, so that the routes into it stay. Nothing is carried before the first Set.
-func Open(r Router, s *underlay.Socket, log *logrus.Entry) (*Plane, error) {
+// Open attaches to the TUN device in the router namespace, making it if it is not there, and takes over the sockets'
+// ESP; esp may be nil, then Set refuses peers with ENCAP esp. The device outlives the process, so that the routes into it
+// stay. Nothing is carried before the first Set.
+func Open(r Router, s *underlay.Socket, esp *underlay.ESPSocket, log *logrus.Entry) (*Plane, error) {
 	d, err := openDevice(r, link.TunName)
 	if err != nil {
 		return nil, err
 	}
 	p := newPlane(r, s, d, log)
 	s.HandleESP(p.rx.receive)
+	if p.esp = esp; esp != nil {
+		esp.Handle(p.espRx.receivePackets)
+	}
 	return p, nil
 }
 
@@ -79,11 +85,12 @@ func newPlane(r Router, s *underlay.Socket, d *device, log *logrus.Entry) *Plane
 	p.table.Store(&table{routes: &routes{}})
 	p.device.Store(d)
 	p.rx.init(p)
+	p.espRx.init(p)
 	return p
 }
 
 // Run carries packets from the TUN to the underlay until ctx ends or the plane is closed. The other direction runs in
-// the socket's Run.
+// the sockets' Run.
 func (p *Plane) Run(ctx context.Context) error {
 	t := newTransmitter(p)
 	for {
@@ -125,7 +132,7 @@ func (p *Plane) isClosed() bool {
 // Events gives what the plane has seen. Never blocks the packet path; closed by Close.
 func (p *Plane) Events() <-chan ipsec.Event { return p.events.ch }
 
-// Close lets go of the device, which stays in the router with its routes, and of the socket's ESP.
+// Close lets go of the device, which stays in the router with its routes, and of the sockets' ESP.
 func (p *Plane) Close() error {
 	p.set.Lock()
 	defer p.set.Unlock()
@@ -134,6 +141,9 @@ func (p *Plane) Close() error {
 	}
 	close(p.done)
 	p.socket.HandleESP(nil)
+	if p.esp != nil {
+		p.esp.Handle(nil)
+	}
 	p.table.Store(&table{routes: &routes{}})
 	p.sas.retireAll()
 	p.events.close()

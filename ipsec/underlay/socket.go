@@ -1,6 +1,7 @@
 // Package underlay is the UDP socket in the host's namespace through which everything between hosts goes: ESP in UDP
 // (RFC 3948) and, behind four zero bytes, the handshake. It tells the two and keepalives apart, and hides whether the
-// kernel can send and receive many datagrams in one call (UDP_SEGMENT, UDP_GRO). It knows no keys.
+// kernel can send and receive many datagrams in one call (UDP_SEGMENT, UDP_GRO). Where ESP goes without UDP, there is a
+// raw socket of IP protocol 50 beside it. It knows no keys.
 package underlay
 
 import (

@@ -53,7 +53,7 @@ func endpoint(args []string) error {
 		return err
 	}
 	defer s.Close()
-	p, err := tun.Open(r, s, log)
+	p, err := tun.Open(r, s, nil, log)
 	if err != nil {
 		return err
 	}
