@@ -14,7 +14,7 @@ import (
 func TestATokenIsForOneHost(t *testing.T) {
 	token := founded(t)
 	first, end := member(t, token)
-	if err := first.openStore(end.run, paths{}); err != nil {
+	if err := first.openStore(end.run, paths{}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	key, err := first.id.Public()
@@ -29,7 +29,7 @@ func TestATokenIsForOneHost(t *testing.T) {
 	teststore.Wait(t, "the first machine's fact and lease", published)
 
 	second, again := member(t, token)
-	err = second.openStore(again.run, paths{})
+	err = second.openStore(again.run, paths{}, func(string) {})
 	if err == nil || !strings.Contains(err.Error(), "one at 192.0.2.7:4500") || !strings.Contains(err.Error(), "meshsec token") {
 		t.Errorf("a second machine with the token: %v", err)
 	}
@@ -43,7 +43,7 @@ func TestATokenIsForOneHost(t *testing.T) {
 
 	end.close() // its lease goes with it: what comes now is the same machine after its disk was lost
 	third, last := member(t, token)
-	if err := third.openStore(last.run, paths{}); err != nil {
+	if err := third.openStore(last.run, paths{}, func(string) {}); err != nil {
 		t.Errorf("after the first machine's end: %v", err)
 	}
 }

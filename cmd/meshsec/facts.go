@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/meshsec/meshsec/store"
@@ -18,8 +19,8 @@ import (
 const etcdWait = 5 * time.Second
 
 // openStore starts the embedded etcd where it belongs and opens the facts. A host that knows its router address does
-// not wait for etcd: its checkpoint is enough.
-func (n *node) openStore(ctx context.Context, p paths) error {
+// not wait for etcd: its checkpoint is enough. say tells what is waited for.
+func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 	tlsConfig, err := n.findEtcd(ctx, p)
 	if err != nil {
 		return err
@@ -29,13 +30,36 @@ func (n *node) openStore(ctx context.Context, p paths) error {
 		return err
 	}
 	n.closers = append(n.closers, n.store.Close)
+	say("reaching etcd at " + strings.Join(n.etcd, ", "))
 	if !n.id.Router.IsValid() {
 		if err := n.enter(ctx, cfg); err != nil { // before anything is published
 			return err
 		}
 	}
 	n.group.Go(func() error { return n.store.Run(ctx) })
+	if !n.id.CAKey.Empty() {
+		n.group.Go(func() error { n.keepAuthority(ctx); return nil })
+	}
 	return nil
+}
+
+// keepAuthority puts the founder's authority back into an etcd that has lost it, or that is a new one: without it the hosts
+// take that etcd for another environment's. It tries until etcd has answered once.
+func (n *node) keepAuthority(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := n.store.Found(ctx, n.id.CA)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrUnreachable) {
+			n.log.WithError(err).Error("not the authority of its own environment")
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(etcdWait):
+		}
+	}
 }
 
 // findEtcd settles where etcd is: as set, in this process, or where the token says.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -69,11 +70,12 @@ func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.
 		what string
 		do   func(context.Context) error
 	}{
+		{"looking at its capabilities", func(context.Context) error { return checkCapabilities() }},
 		{"opening the checkpoint", func(context.Context) error { return n.openCheckpoint(p) }},
 		{"finding the underlay address", func(context.Context) error { return n.findUnderlay() }},
 		{"opening the router namespace", func(context.Context) error { return n.openRouter(p) }},
 		{"opening UDP port " + fmt.Sprint(set.Port), func(context.Context) error { return n.openDataPlane() }},
-		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p) }},
+		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p, say) }},
 		{"preparing the mesh", func(context.Context) error { return n.openMesh() }},
 		{"preparing the drivers", func(context.Context) error { return n.openDrivers(p) }},
 	} {
@@ -106,7 +108,7 @@ func (n *node) findUnderlay() (err error) {
 	} else {
 		addr, _, m, err := link.DefaultAddr()
 		if err != nil {
-			return fmt.Errorf("%w; set ADVERTISE to this host's underlay address", err)
+			return err
 		}
 		n.addrs, mtu = []netip.Addr{addr}, m
 	}
@@ -173,7 +175,9 @@ func (n *node) close() error {
 		errs = append(errs, err)
 	}
 	for i := len(n.closers) - 1; i >= 0; i-- {
-		errs = append(errs, n.closers[i]())
+		if err := n.closers[i](); !errors.Is(err, net.ErrClosed) { // its Run has closed it
+			errs = append(errs, err)
+		}
 	}
 	n.closers = nil
 	return errors.Join(errs...)
