@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ type agent struct {
 
 	node    atomic.Pointer[node]
 	problem atomic.Pointer[string] // why there is no node
+	refused atomic.Pointer[string] // the error of the last attempt at one
 }
 
 // runAgent runs until ctx ends. setErr is what is wrong with the settings; it is then what every call is answered with.
@@ -64,6 +66,9 @@ func runAgent(ctx context.Context, set settings.Settings, setErr error, p paths,
 	return err
 }
 
+// restartPause is the least time between the starts of two processes, of which the first has failed.
+const restartPause = 10 * time.Second
+
 // listenControl starts the control socket. A second agent on a host finds it taken.
 func (a *agent) listenControl(ctx context.Context, g *errgroup.Group) error {
 	l, err := control.Listen(a.paths.control())
@@ -94,8 +99,16 @@ func (a *agent) keepNode(ctx context.Context, setErr error) error {
 			if ctx.Err() != nil || err == nil {
 				return err
 			}
-			// A part that must never end has ended. A new process finds everything in place and is sure to be whole.
-			return fmt.Errorf("restart needed: %w", err)
+			// A part that must never end has ended. A new process finds everything in place and is sure to be whole. It
+			// starts no sooner than after restartPause: dockerd makes none.
+			err = fmt.Errorf("restart needed: %w", err)
+			a.node.Store(nil)
+			a.refuse(err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(restartPause - time.Since(a.started)):
+			}
+			return err
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -114,14 +127,21 @@ func (a *agent) keepNode(ctx context.Context, setErr error) error {
 }
 
 func (a *agent) starting(why string) {
-	a.say("starting: " + why)
+	if last := a.refused.Load(); last != nil {
+		a.say(*last + "; trying again") // which is all that this attempt may come to
+	} else {
+		a.say("starting: " + why)
+	}
 	a.plugin.SetStarting(why)
 }
 
 // refuse answers every call of Docker with err from now on.
 func (a *agent) refuse(err error) {
-	a.log.WithError(err).Error("can't serve containers")
-	a.say(err.Error())
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if last := a.refused.Swap(&text); last == nil || *last != text { // each attempt may fail alike
+		a.log.WithField("error", text).Error("can't serve containers")
+	}
+	a.say(text)
 	a.plugin.SetError(err)
 }
 
