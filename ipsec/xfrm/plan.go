@@ -13,20 +13,35 @@ import (
 // device's own peer or dropped, and a peer that could be reached before and shall be reached afterwards can be reached
 // throughout:
 //
-//  1. devices with a foreign if_id go, before anything else could use it
-//  2. new SAs, so that a policy never names one that is missing
-//  3. policies: in and fwd before out
-//  4. devices, made when their policies are there
+//  1. strays, and devices with a foreign if_id, go before anything else could use it
+//  2. devices, before anything with their if_id: only by making one does the kernel tell whether the if_id is free, also
+//     in namespaces that can't be listed, and what is somebody else's must not meet our policies. No route leads into a
+//     new device, and without a policy it drops
+//  3. new SAs, so that a policy never names one that is missing
+//  4. policies: in and fwd before out
 //  5. routes, into devices that are up; routes of gone peers go with this step, before their devices do
 //  6. what is not wanted any more: devices, then policies, then SAs
 func plan(want, have world) []step {
 	var steps []step
+	for _, name := range slices.Sorted(maps.Keys(have.Strays)) {
+		steps = append(steps, step{Verb: delStray, Device: have.Strays[name]})
+	}
 	stale := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(have.Devices)) {
 		w, wanted := want.Devices[name]
 		if h := have.Devices[name]; wanted && w.IfID != h.IfID {
 			steps = append(steps, step{Verb: delDevice, Device: h})
 			stale[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want.Devices)) {
+		w := want.Devices[name]
+		h, there := have.Devices[name]
+		switch {
+		case !there || stale[name]:
+			steps = append(steps, step{Verb: addDevice, Device: w})
+		case h != w:
+			steps = append(steps, step{Verb: setDevice, Device: w})
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(want.States), stateKey.compare) {
@@ -46,16 +61,6 @@ func plan(want, have world) []step {
 	for _, k := range slices.SortedFunc(maps.Keys(want.Policies), inFirst) {
 		if h, there := have.Policies[k]; !there || h != want.Policies[k] {
 			steps = append(steps, step{Verb: setPolicy, Key: k, Policy: want.Policies[k]})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(want.Devices)) {
-		w := want.Devices[name]
-		h, there := have.Devices[name]
-		switch {
-		case !there || stale[name]:
-			steps = append(steps, step{Verb: addDevice, Device: w})
-		case h != w:
-			steps = append(steps, step{Verb: setDevice, Device: w})
 		}
 	}
 	steps = append(steps, step{Verb: setRoutes})

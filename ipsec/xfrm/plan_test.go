@@ -21,7 +21,7 @@ func peerAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte
 func carry(w world, i int, n uint32) {
 	id, peer := uint32(i+1), peerAddr(i)
 	name := fmt.Sprintf("ms-%d", i)
-	w.Devices[name] = device{Name: name, IfID: id, MTU: 1438, Up: true}
+	w.Devices[name] = device{Name: name, IfID: id, MTU: 1438, Up: true, Strict: true}
 	w.States[stateKey{us, ipsec.SPI(n)}] = state{Src: peer, IfID: id, Cipher: ipsec.AES256GCM, SrcPort: 4500, DstPort: 4500}
 	w.States[stateKey{peer, ipsec.SPI(n + 1)}] = state{Src: us, IfID: id, Cipher: ipsec.AES256GCM, SrcPort: 4500, DstPort: 4500}
 	w.Policies[policyKey{in, id}] = policy{Src: peer, Dst: us}
@@ -29,16 +29,18 @@ func carry(w world, i int, n uint32) {
 	w.Policies[policyKey{out, id}] = policy{Src: us, Dst: peer, SPI: ipsec.SPI(n + 1)}
 }
 
-// kernel is a world with routes: prefix of peer i → device.
-type kernel struct {
+// model is a world with routes: prefix of peer i → device.
+type model struct {
 	world
 	routes map[int]string
 }
 
-func (k *kernel) apply(s step, want world) {
+func (k *model) apply(s step, want world) {
 	switch s.Verb {
 	case addDevice, setDevice:
 		k.Devices[s.Device.Name] = s.Device
+	case delStray:
+		delete(k.Strays, s.Device.Name)
 	case delDevice:
 		delete(k.Devices, s.Device.Name)
 		maps.DeleteFunc(k.routes, func(_ int, dev string) bool { return dev == s.Device.Name })
@@ -62,7 +64,7 @@ func (k *kernel) apply(s step, want world) {
 }
 
 // sealed gives the SA that a packet for peer i would be sealed with. The error is a leak: sealed for somebody else.
-func (k *kernel) sealed(i int) (stateKey, bool, error) {
+func (k *model) sealed(i int) (stateKey, bool, error) {
 	dev, ok := k.Devices[k.routes[i]]
 	if !ok || !dev.Up {
 		return stateKey{}, false, nil // dies in the router
@@ -106,8 +108,11 @@ func damage(r *rand.Rand, w world) {
 			d.Up = false
 			w.Devices[name] = d
 		case 2:
-			d.IfID = 77
+			d.IfID = 0
 			w.Devices[name] = d
+		case 3:
+			delete(w.Devices, name)
+			w.Strays[name] = d
 		}
 	}
 	maps.DeleteFunc(w.States, func(stateKey, state) bool { return r.IntN(5) == 0 })
@@ -116,7 +121,7 @@ func damage(r *rand.Rand, w world) {
 
 // check runs steps from have and reports the first broken promise.
 func check(want, have world, steps []step) error {
-	k := &kernel{world{maps.Clone(have.Devices), maps.Clone(have.States), maps.Clone(have.Policies)}, map[int]string{}}
+	k := &model{world{maps.Clone(have.Devices), maps.Clone(have.Strays), maps.Clone(have.States), maps.Clone(have.Policies)}, map[int]string{}}
 	for i := range 5 {
 		if name := fmt.Sprintf("ms-%d", i); have.Devices[name].Up {
 			k.routes[i] = name
@@ -147,7 +152,7 @@ func check(want, have world, steps []step) error {
 			}
 		}
 	}
-	if !maps.Equal(k.Devices, want.Devices) || !maps.Equal(k.States, want.States) || !maps.Equal(k.Policies, want.Policies) {
+	if len(k.Strays) > 0 || !maps.Equal(k.Devices, want.Devices) || !maps.Equal(k.States, want.States) || !maps.Equal(k.Policies, want.Policies) {
 		return fmt.Errorf("ends at %v, want %v", k.world, want)
 	}
 	if again := plan(want, k.world); len(again) != 1 || again[0].Verb != setRoutes {
@@ -205,7 +210,8 @@ func TestPlanInWords(t *testing.T) {
 	carry(want, 0, 1500)
 	carry(want, 2, 3000)
 	got := text(plan(want, have))
-	expected := `xfrm state add src 192.0.2.10 dst 192.0.2.1 spi 0x000005dc if_id 0x1 aes-256-gcm encap espinudp 4500 4500
+	expected := `link add ms-2 type xfrm if_id 0x3 mtu 1438 up
+xfrm state add src 192.0.2.10 dst 192.0.2.1 spi 0x000005dc if_id 0x1 aes-256-gcm encap espinudp 4500 4500
 xfrm state add src 192.0.2.12 dst 192.0.2.1 spi 0x00000bb8 if_id 0x3 aes-256-gcm encap espinudp 4500 4500
 xfrm state add src 192.0.2.1 dst 192.0.2.10 spi 0x000005dd if_id 0x1 aes-256-gcm encap espinudp 4500 4500
 xfrm state add src 192.0.2.1 dst 192.0.2.12 spi 0x00000bb9 if_id 0x3 aes-256-gcm encap espinudp 4500 4500
@@ -213,7 +219,6 @@ xfrm policy update dir in if_id 0x3 tmpl src 192.0.2.12 dst 192.0.2.1
 xfrm policy update dir fwd if_id 0x3 tmpl src 192.0.2.12 dst 192.0.2.1
 xfrm policy update dir out if_id 0x1 tmpl src 192.0.2.1 dst 192.0.2.10 spi 0x000005dd
 xfrm policy update dir out if_id 0x3 tmpl src 192.0.2.1 dst 192.0.2.12 spi 0x00000bb9
-link add ms-2 type xfrm if_id 0x3 mtu 1438 up
 route replace all
 link del ms-1
 xfrm policy delete dir in if_id 0x2

@@ -1,20 +1,35 @@
 package xfrm
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/link"
+)
 
 // verb is what a step does.
 type verb uint8
 
 const (
 	addDevice verb = iota // makes it, moves it into the router, sets it up
-	setDevice             // MTU, up
+	setDevice             // MTU, reverse-path filter, up
 	delDevice
+	delStray // a device in the host's namespace
 	addState
 	delState
 	setPolicy // adds or replaces
 	delPolicy
 	setRoutes // hands all tunnel routes to the router: those of new devices come, those of gone peers go
 )
+
+// ofXfrm tells whether the step is a message to the kernel's IPsec, which can be sent with others.
+func (v verb) ofXfrm() bool {
+	switch v {
+	case addState, delState, setPolicy, delPolicy:
+		return true
+	}
+	return false
+}
 
 // step is one change of the kernel. Which fields count depends on Verb.
 type step struct {
@@ -26,6 +41,31 @@ type step struct {
 	Policy   policy
 }
 
+// message encodes a step of IPsec.
+func (s step) message(key func(stateKey) *ipsec.Key) link.Message {
+	switch s.Verb {
+	case addState:
+		return s.State.add(s.StateKey, key(s.StateKey))
+	case delState:
+		return s.StateKey.del()
+	case setPolicy:
+		return s.Policy.set(s.Key)
+	default:
+		return s.Key.del()
+	}
+}
+
+// ifID is the if_id that the step is about; 0 for setRoutes.
+func (s step) ifID() uint32 {
+	switch s.Verb {
+	case addDevice, setDevice, delDevice, delStray:
+		return s.Device.IfID
+	case addState, delState:
+		return s.State.IfID
+	}
+	return s.Key.IfID
+}
+
 // String tells a step in the words of ip(8).
 func (s step) String() string {
 	switch s.Verb {
@@ -35,6 +75,8 @@ func (s step) String() string {
 		return fmt.Sprintf("link set %s mtu %d up", s.Device.Name, s.Device.MTU)
 	case delDevice:
 		return fmt.Sprintf("link del %s", s.Device.Name)
+	case delStray:
+		return fmt.Sprintf("link del %s in the host's namespace", s.Device.Name)
 	case addState:
 		encap := ""
 		if s.State.SrcPort != 0 {
