@@ -90,7 +90,7 @@ type Peer struct {
 	LastHandshake   time.Time         `json:"lastHandshake"`
 	LastRx          time.Time         `json:"lastRx"`
 	RTT             time.Duration     `json:"rtt"` // of the last probe, nanoseconds; 0: none yet
-	MTU             int               `json:"mtu"` // inner MTU of the path, bytes; 0: not known yet
+	MTU             int               `json:"mtu"` // of the routes to it: inner MTU of the path, bytes; 0: no route yet
 	RxBytes         uint64            `json:"rxBytes"`
 	TxBytes         uint64            `json:"txBytes"`
 	RxPackets       uint64            `json:"rxPackets"`

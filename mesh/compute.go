@@ -35,7 +35,7 @@ type presence struct {
 func newComputation(snap *store.Snapshot, local *store.Local, o Options) *computation {
 	return &computation{
 		snap: snap, local: local, o: o,
-		d: Desired{Revision: snap.Revision, Router: local.Identity.Router, MTU: o.MTU,
+		d: Desired{Revision: snap.Revision, Router: local.Identity.Router, MTU: o.MTU(),
 			Filter: link.Filter{Routers: o.Routers}, Homes: map[Home]net.HardwareAddr{}},
 		claims:  newClaims(snap, local, o.Self),
 		present: map[string]presence{},
@@ -69,7 +69,7 @@ func (c *computation) networks() {
 			p.gateway = c.snap.Networks[n.Network].Gateway
 		}
 		if p.mtu == 0 {
-			p.mtu = c.o.MTU
+			p.mtu = c.d.MTU
 		}
 		if !p.pool.Contains(p.gateway) {
 			c.ignore("network %s on this host: gateway %s is not in its pool %s", n.Network, p.gateway, p.pool)

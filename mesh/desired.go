@@ -11,15 +11,18 @@ import (
 
 // Options are what Compute must know about this host besides facts.
 type Options struct {
-	Self    string       // host ID
-	MTU     int          // inner MTU of this host's own underlay, see MTU (bytes)
-	V6      bool         // this host's underlay is IPv6
-	Encap   ipsec.Encap  // this host's encapsulation
-	Routers netip.Prefix // the range of router addresses
+	Self        string       // host ID
+	UnderlayMTU int          // of this host's own underlay (bytes)
+	V6          bool         // this host's underlay is IPv6
+	Encap       ipsec.Encap  // what this host wants; a pair uses ESP without UDP only if both want it
+	Routers     netip.Prefix // the range of router addresses
 	// PathMTU is what was found out about the path to a peer (inner bytes); 0: nothing. nil: nothing about any. For equal
 	// results it must answer equally.
 	PathMTU func(hostID string) int
 }
+
+// MTU is the inner MTU of this host: the largest that any of its tunnels can have (bytes).
+func (o Options) MTU() int { return MTU(o.UnderlayMTU, o.V6, ipsec.AES256GCM, o.Encap) }
 
 // Desired is everything that this host must carry, but for the SAs. It is a value: sorted throughout, so that equal
 // facts give equal values whatever their history.

@@ -38,6 +38,11 @@ func TestDesiredRules(t *testing.T) {
 	route := func(a, host string) (lines []string) {
 		return []string{"+route " + a + "/32 peer " + host, "+home br-default " + a + ` mac ""`}
 	}
+	wider := slices.Clip([]string{
+		"-router 100.127.0.1 mtu 1438 revision 42", "+router 100.127.0.1 mtu 1446 revision 42",
+		"-bridge br-default network default 10.42.0.1/16 mac 02:6d:0a:2a:00:01 mtu 1438", "+bridge br-default network default 10.42.0.1/16 mac 02:6d:0a:2a:00:01 mtu 1446",
+		"-port mve0 mse0 bridge br-default mtu 1438 mac 02:6d:0a:2a:40:02", "+port mve0 mse0 bridge br-default mtu 1446 mac 02:6d:0a:2a:40:02",
+	})
 	for _, row := range []struct {
 		rule   string
 		change func(*facts)
@@ -87,7 +92,11 @@ func TestDesiredRules(t *testing.T) {
 			append(without("b", "10.42.65.2"), "+ignored host b: it has no handshake key")},
 		{"nor one without an address", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.Addrs = nil }) },
 			append(without("b", "10.42.65.2"), "+ignored host b: it has no underlay address and port")},
-		{"nor one without an address of this host's family", func(f *facts) { f.o.V6 = true; delete(f.snap.Hosts, "c"); delete(f.snap.Endpoints, "c") },
+		{"nor one without an address of this host's family", func(f *facts) {
+			f.o.V6, f.o.UnderlayMTU = true, 1520
+			delete(f.snap.Hosts, "c")
+			delete(f.snap.Endpoints, "c")
+		},
 			append(append(without("b", "10.42.65.2"), "+ignored host b: it has no underlay address and port"), without("c", "10.42.66.2")[:4]...)},
 		{"nor the second with one key", func(f *facts) {
 			f.changeHost("c", func(h *store.Host) { h.HandshakeKey = f.snap.Hosts["b"].HandshakeKey })
@@ -108,7 +117,9 @@ func TestDesiredRules(t *testing.T) {
 		}, []string{"+mtu 1300 peer b"}},
 		{"unless it is absurd", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.UnderlayMTU = 100 }) }, nil},
 		{"ESP without UDP if both want it", func(f *facts) { f.o.Encap = ipsec.EncapESP; f.changeHost("b", func(h *store.Host) { h.Encap = "esp" }) },
-			[]string{"-peer b host-b key 0200 remote 192.0.2.2:4500 udp router 100.127.0.2", "+peer b host-b key 0200 remote 192.0.2.2:4500 esp router 100.127.0.2"}},
+			append(wider, "-peer b host-b key 0200 remote 192.0.2.2:4500 udp router 100.127.0.2", "+peer b host-b key 0200 remote 192.0.2.2:4500 esp router 100.127.0.2", "+mtu 1438 peer c")},
+		{"UDP if only this host wants ESP without", func(f *facts) { f.o.Encap = ipsec.EncapESP }, append(wider, "+mtu 1438 peer b", "+mtu 1438 peer c")},
+		{"or only the peer", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.Encap = "esp" }) }, nil},
 		{"a dead host keeps its routes", func(f *facts) { f.snap.Alive = map[string]bool{"a": true} }, nil},
 	} {
 		t.Run(row.rule, func(t *testing.T) {

@@ -26,7 +26,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // baseFacts: hosts a (this one), b and c; networks default, which is on a, and other, which is not; each host has a block
 // of each network and an endpoint in it.
 func baseFacts() *facts {
-	f := &facts{o: Options{Self: "a", MTU: 1438, Encap: ipsec.EncapUDP, Routers: prefix("100.127.0.0/16")}}
+	f := &facts{o: Options{Self: "a", UnderlayMTU: 1500, Encap: ipsec.EncapUDP, Routers: prefix("100.127.0.0/16")}}
 	f.snap = store.Snapshot{Revision: 42, Hosts: map[string]store.Host{}, Networks: map[string]store.Network{}, Blocks: map[store.BlockKey]store.Claim{},
 		Statics: map[store.AddrKey]store.Claim{}, Routers: map[netip.Addr]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]store.Endpoint{}}
 	f.local = store.Local{Networks: map[string]store.LocalNetwork{}, Pools: map[string]store.LocalPool{}, Blocks: map[store.BlockKey]store.Claim{},

@@ -50,10 +50,11 @@ func (c *computation) peers() {
 
 // pathMTU is the smallest of this host's MTU, the peer's, and what was found out about the path between them.
 func (c *computation) pathMTU(h store.Host, p Peer) int {
-	mtu := c.d.MTU
+	underlay := c.o.UnderlayMTU
 	if h.UnderlayMTU >= minUnderlayMTU {
-		mtu = min(mtu, MTU(h.UnderlayMTU, p.Remote.Addr().Is6(), ipsec.AES256GCM, p.Encap))
+		underlay = min(underlay, h.UnderlayMTU)
 	}
+	mtu := min(c.d.MTU, MTU(underlay, c.o.V6, ipsec.AES256GCM, p.Encap))
 	if c.o.PathMTU != nil {
 		if path := c.o.PathMTU(p.ID); path > 0 {
 			mtu = min(mtu, path)

@@ -50,7 +50,7 @@ func (v Values) Parse() (Settings, error) {
 		Pools:        p.pools("POOLS"),
 		Advertise:    v["ADVERTISE"],
 		Port:         p.port("PORT"),
-		Encap:        p.oneOf("ENCAP", "udp"),
+		Encap:        p.oneOf("ENCAP", "udp", "esp"),
 		DataPlane:    p.oneOf("DATAPLANE", "auto", "userspace"),
 		Scope:        p.oneOf("SCOPE", "local"),
 		HostID:       v["HOST_ID"],

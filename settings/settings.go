@@ -39,7 +39,7 @@ var All = []Setting{
 	{"POOLS", DefaultPools, "pools of networks made without --subnet, the first one for `default`", false},
 	{"ADVERTISE", "", "underlay address of this host: address, interface or CIDR, comma-separated; empty: the address of the default route", false},
 	{"PORT", "4500", "UDP port of handshake and ESP", false},
-	{"ENCAP", "udp", "how ESP crosses the underlay: udp", false},
+	{"ENCAP", "udp", "how ESP crosses the underlay: udp, or esp (IP protocol 50, no NAT on the path) towards hosts that have it, too", false},
 	{"DATAPLANE", "auto", "auto or userspace", false},
 	{"SCOPE", "local", "scope of the network driver: local", false},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},

@@ -93,7 +93,7 @@ func TestBadValuesNameSettingValueAndWhatIsAllowed(t *testing.T) {
 		{"PORT", "http", "1 to 65535"},
 		{"ENVIRONMENT", "a/b", "lower-case letters"},
 		{"ENVIRONMENT", "", "lower-case letters"},
-		{"ENCAP", "gre", "udp"},
+		{"ENCAP", "gre", "udp or esp"},
 		{"DATAPLANE", "dpdk", "auto or userspace"},
 		{"SCOPE", "swarm", "local"},
 		{"POOLS", "10.42.0.0/16,10.42.8.0/24", "overlap"},

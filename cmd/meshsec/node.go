@@ -43,6 +43,7 @@ type node struct {
 	store      *store.Store
 	router     *link.Router
 	socket     *underlay.Socket
+	esp        *underlay.ESPSocket // nil: ENCAP is not esp
 	plane      *tun.Plane
 	handshake  *handshake.Loop
 	mesh       *mesh.Reconciler
@@ -113,7 +114,7 @@ func (n *node) findUnderlay() (err error) {
 		n.addrs, mtu = []netip.Addr{addr}, m
 	}
 	n.underlayMTU = mtu
-	n.mtu = mesh.MTU(mtu, n.addrs[0].Is6(), ipsec.AES256GCM, ipsec.Encap(n.set.Encap))
+	n.mtu = n.meshOptions().MTU()
 	return nil
 }
 
@@ -136,7 +137,13 @@ func (n *node) openDataPlane() (err error) {
 		return fmt.Errorf("settings ADVERTISE and PORT: %w", err)
 	}
 	n.closers = append(n.closers, n.socket.Close)
-	if n.plane, err = tun.Open(n.router, n.socket, n.log); err != nil {
+	if ipsec.Encap(n.set.Encap) == ipsec.EncapESP {
+		if n.esp, err = underlay.OpenESP(n.addrs, n.log); err != nil {
+			return fmt.Errorf("setting ENCAP: %w", err)
+		}
+		n.closers = append(n.closers, n.esp.Close)
+	}
+	if n.plane, err = tun.Open(n.router, n.socket, n.esp, n.log); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.plane.Close)
@@ -149,9 +156,13 @@ func (n *node) openDataPlane() (err error) {
 
 // start runs every part until one fails or the node is closed.
 func (n *node) start(ctx context.Context) {
-	for _, run := range []func(context.Context) error{
+	parts := []func(context.Context) error{
 		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents,
-	} {
+	}
+	if n.esp != nil {
+		parts = append(parts, n.esp.Run)
+	}
+	for _, run := range parts {
 		n.group.Go(func() error { return run(ctx) })
 	}
 }

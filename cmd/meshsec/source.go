@@ -117,6 +117,9 @@ func (n *node) dropped() map[string]uint64 {
 		add("", stats.Drops)
 	}
 	add("underlay-", n.socket.Drops())
+	if n.esp != nil {
+		add("esp-", n.esp.Drops())
+	}
 	add("handshake-", n.handshake.Drops())
 	return all
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/ipsec/handshake"
+	"github.com/meshsec/meshsec/mesh"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -46,6 +47,10 @@ func (n *node) peers() []control.Peer {
 			counted[p.Name] = p
 		}
 	}
+	wanted := map[string]mesh.Peer{}
+	for _, p := range n.mesh.Desired().Peers {
+		wanted[p.ID] = p
+	}
 	shaken := map[string]handshake.PeerStatus{}
 	for _, s := range n.handshake.Status() {
 		shaken[s.HostID] = s
@@ -58,8 +63,8 @@ func (n *node) peers() []control.Peer {
 		c, s := counted[id], shaken[id]
 		rtt, answered := n.prober.last(id)
 		state, reason := peerState(s, h, later(answered, c.LastRx), time.Now())
-		p := control.Peer{ID: id, Name: h.Name, State: state, Reason: reason, Remote: underlayOf(h), Encap: h.Encap,
-			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, MTU: n.prober.mtu(id), RxBytes: c.RxBytes, TxBytes: c.TxBytes,
+		p := control.Peer{ID: id, Name: h.Name, State: state, Reason: reason, Remote: underlayOf(h), Encap: string(wanted[id].Encap),
+			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, MTU: wanted[id].MTU, RxBytes: c.RxBytes, TxBytes: c.TxBytes,
 			RxPackets: c.RxPackets, TxPackets: c.TxPackets, Drops: c.Drops, DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason,
 			Endpoints: len(snap.Endpoints[id])}
 		if s.Cipher != 0 {

@@ -36,10 +36,15 @@ func (n *node) openMesh() error {
 	n.handshake.OnProbe(n.prober.probe)
 	n.socket.HandleHandshake(n.handshake.Deliver)
 
-	n.mesh = mesh.New(mesh.Options{Self: n.id.HostID, MTU: n.mtu, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers,
-		PathMTU: n.prober.mtu},
-		mesh.Times{}, n.store, n.checkpoint, n.router, keys{n.handshake}, n.plane, n.log)
+	o := n.meshOptions()
+	o.PathMTU = n.prober.mtu
+	n.mesh = mesh.New(o, mesh.Times{}, n.store, n.checkpoint, n.router, keys{n.handshake}, n.plane, n.log)
 	return nil
+}
+
+// meshOptions are what is known of this host once its underlay address has been found.
+func (n *node) meshOptions() mesh.Options {
+	return mesh.Options{Self: n.id.HostID, UnderlayMTU: n.underlayMTU, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers}
 }
 
 // keyed gives the peers that can be sent to.
