@@ -16,6 +16,8 @@ import (
 type Options struct {
 	Hosts  int  // made at once; more come with AddHost. 0..253
 	Docker bool // a dockerd in each, with the image of Image
+	MTU    int  // of the underlay, bytes; 0: 1500
+	ESP    bool // the watch lets IP protocol 50 pass between hosts
 }
 
 // Cluster is an underlay with hosts on it. Methods may be called concurrently.
@@ -27,7 +29,7 @@ type Cluster struct {
 
 	dir      string // everything on disk
 	lock     *os.File
-	docker   bool
+	o        Options
 	image    []byte // tar
 	underlay *space
 	mu       sync.Mutex // Hosts
@@ -43,7 +45,10 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, docker: o.Docker}
+	if o.MTU == 0 {
+		o.MTU = 1500
+	}
+	c := &Cluster{dir: dir, o: o}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -94,7 +99,7 @@ func (c *Cluster) numbered(ctx context.Context, n int) (*Host, error) {
 	addr := underlayPrefix.Addr().As4()
 	addr[3] = byte(n)
 	h, err := c.host(ctx, fmt.Sprintf("h%d", n), netip.AddrFrom4(addr))
-	if err != nil || !c.docker {
+	if err != nil || !c.o.Docker {
 		return h, err
 	}
 	if err := h.StartDockerd(ctx); err != nil {

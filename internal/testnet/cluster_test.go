@@ -73,6 +73,45 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestPath: packets with DF pass the underlay, or one path of it, up to its MTU and no further, with an answer where one is wanted.
+func TestPath(t *testing.T) {
+	c := cluster(t, testnet.Options{Hosts: 3, MTU: 9000})
+	ctx := t.Context()
+	a, b, other := c.Hosts[0], c.Hosts[1], c.Hosts[2]
+	passes := func(what string, from, to *testnet.Host, size int, want bool, complaint string) {
+		t.Helper()
+		_, err := from.Run(ctx, "ping", "-c1", "-W1", "-M", "do", "-s", fmt.Sprint(size-28), to.Addr.String())
+		if (err == nil) != want {
+			t.Errorf("%s: %d bytes pass: %v, want %v: %v", what, size, err == nil, want, err)
+		}
+		if err != nil && (complaint != "") != strings.Contains(err.Error(), "Frag needed") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	passes("jumbo", a, b, 9000, true, "")
+	for _, silent := range []bool{true, false} {
+		must(c.Narrow(ctx, a, b, 1400, silent))
+		what := fmt.Sprintf("narrow, silent %v", silent)
+		complaint := map[bool]string{false: "Frag needed"}[silent]
+		passes(what, a, b, 1400, true, "")
+		passes(what, a, b, 1401, false, complaint)
+		passes(what, b, a, 1400, true, "")
+		passes(what, b, a, 1401, false, complaint)
+		passes(what, a, other, 9000, true, "")
+		must(c.Narrow(ctx, a, b, 0, false))
+		passes("as before", a, b, 9000, true, "")
+	}
+	must(c.SetMTU(ctx, 1500))
+	passes("small", a, other, 1500, true, "")
+	passes("small", a, other, 1519, false, "") // a veth takes the four bytes of a VLAN tag more
+}
+
 func TestProcess(t *testing.T) {
 	h := cluster(t, testnet.Options{Hosts: 1}).Hosts[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -30,7 +30,7 @@ func (c *Cluster) setupUnderlay(ctx context.Context) error {
 // plug joins a space to the underlay: eth0 there, a bridge port of the space's name here.
 func (c *Cluster) plug(ctx context.Context, s *space, addr netip.Addr) error {
 	err := c.batch(ctx,
-		fmt.Sprintf("link add %s type veth peer name eth0 netns %d", s.name, s.pid()),
+		fmt.Sprintf("link add %s mtu %d type veth peer name eth0 mtu %[2]d netns %d", s.name, c.o.MTU, s.pid()),
 		fmt.Sprintf("link set %s master br0 up", s.name))
 	if err != nil {
 		return err

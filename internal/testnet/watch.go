@@ -12,7 +12,8 @@ var Pools = []netip.Prefix{
 	netip.MustParsePrefix("10.77.0.0/16"), netip.MustParsePrefix("100.127.0.0/16"),
 }
 
-// Watch starts the leak harness on the cluster's underlay: ESP and handshake on UDP 4500 and etcd may cross, and nothing else.
+// Watch starts the leak harness on the cluster's underlay: ESP and handshake on UDP 4500 and etcd may cross, with Options.ESP
+// also ESP by itself, and nothing else.
 func (c *Cluster) Watch() (*leak.Watch, error) {
 	return leak.Start(c.Enter, leak.Rules{
 		Hosts:      underlayPrefix,
@@ -20,5 +21,6 @@ func (c *Cluster) Watch() (*leak.Watch, error) {
 		Containers: Pools,
 		UDP:        []uint16{4500},
 		TCP:        []uint16{2379, 2380},
+		ESP:        c.o.ESP,
 	})
 }

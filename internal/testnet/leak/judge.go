@@ -48,7 +48,7 @@ func (w *Watch) frame(b []byte) {
 	flow.Frames++
 	flow.Bytes += len(b)
 	flow.Min, flow.Max = min(flow.Min, len(b)), max(flow.Max, len(b))
-	if name == flowESP {
+	if name == flowESP || name == flowBareESP {
 		w.recent = append(w.recent, bytes.Clone(b))
 		w.recent = w.recent[max(0, len(w.recent)-recentFrames):]
 	}
@@ -116,7 +116,7 @@ func (w *Watch) judgeIPv4(b []byte) (name, why string) {
 		return name, w.judgeQuoted(p)
 	case p.later:
 		return name, "a fragment"
-	case p.proto == protoUDP && p.either(w.rules.UDP), p.proto == protoTCP && p.either(w.rules.TCP):
+	case p.proto == protoUDP && p.either(w.rules.UDP), p.proto == protoTCP && p.either(w.rules.TCP), p.proto == protoESP && w.rules.ESP:
 		return name, ""
 	}
 	return name, name + " between hosts"

@@ -89,6 +89,20 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestJudgeESP(t *testing.T) {
+	frame := ethernet(etherIPv4, ipv4("172.30.0.1", "172.30.0.2", protoESP, 0, make([]byte, 40)))
+	for _, allowed := range []bool{false, true} {
+		w := Watch{rules: testRules}
+		w.rules.ESP = allowed
+		if name, why := w.judge(frame); name != flowBareESP || (why == "") != allowed {
+			t.Errorf("allowed %v: %q, %q", allowed, name, why)
+		}
+		if _, why := w.judge(ethernet(etherIPv4, ipv4("172.30.0.1", "172.30.0.2", protoESP, 100, nil))); why == "" {
+			t.Errorf("allowed %v: a fragment passes", allowed)
+		}
+	}
+}
+
 func FuzzJudge(f *testing.F) {
 	f.Add(ethernet(etherIPv4, ipv4("172.30.0.1", "172.30.0.2", protoICMP, 0, []byte{3, 1, 0, 0, 0, 0, 0, 0, 0x45})))
 	f.Add(ethernet(etherARP, arpAbout("10.42.0.1", "10.42.0.2")))

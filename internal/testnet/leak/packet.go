@@ -43,6 +43,7 @@ func (p packet) either(ports []uint16) bool {
 // Names of flows that others refer to.
 const (
 	flowESP       = "ESP in UDP 4500"
+	flowBareESP   = "ESP"
 	flowHandshake = "handshake in UDP 4500"
 )
 
@@ -52,7 +53,7 @@ func (p packet) name() string {
 	case p.proto == protoICMP:
 		return "ICMP"
 	case p.proto == protoESP:
-		return "ESP"
+		return flowBareESP
 	case p.later:
 		return fmt.Sprintf("fragment of protocol %d", p.proto)
 	case p.proto == protoUDP && (p.sport == natT || p.dport == natT):

@@ -21,6 +21,7 @@ type Rules struct {
 	Outside    []netip.Prefix // with these, hosts may speak any protocol (containers' outside access, masqueraded)
 	Containers []netip.Prefix // addresses that must never be seen outside of ESP
 	UDP, TCP   []uint16       // ports between hosts
+	ESP        bool           // IP protocol 50 between hosts
 }
 
 // Watch captures until Close. Its methods may be called concurrently.
