@@ -46,7 +46,7 @@ var All = []Setting{
 	{"HOST_NAME", "", "this host's name in the environment; empty: the host's own name", false},
 	{"LOG_LEVEL", "info", "error, warn, info, debug or trace", false},
 	{"LOG_FORMAT", "text", "text or json", false},
-	{"LISTEN", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; empty turns it off", false},
+	{"LISTEN", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; off turns it off", false},
 }
 
 // DefaultPools is the default of POOLS: ten /16 from 10.42.0.0 on.
