@@ -19,7 +19,14 @@ import (
 
 // TestHostilePackets: whatever comes at port 4500 is dropped and counted, the agent stays up, and traffic goes on.
 func TestHostilePackets(t *testing.T) {
-	s := shared(t)
+	shared(t).hostile(t, udpPayload, func(to netip.Addr) (net.Conn, error) {
+		return net.DialUDP("udp4", nil, &net.UDPAddr{IP: to.AsSlice(), Port: 4500})
+	})
+}
+
+// hostile sends what no peer would send by the connections that dial makes; payload is that of a captured frame.
+func (s *suite) hostile(t *testing.T, payloadOf func(frame []byte) []byte, dial func(netip.Addr) (net.Conn, error)) {
+	t.Helper()
 	from, to, flow := fault(t, s)
 	if _, err := from.Transfer(t.Context(), s.watch.Canary, to.Addr, megabyte); err != nil {
 		t.Fatal(err)
@@ -32,7 +39,7 @@ func TestHostilePackets(t *testing.T) {
 	if len(captured) == 0 {
 		t.Fatal("no ESP seen")
 	}
-	payload := udpPayload(captured[len(captured)-1])
+	payload := payloadOf(captured[len(captured)-1])
 	random := func(n int) []byte {
 		b := make([]byte, n)
 		_, _ = rand.Read(b) // never fails
@@ -41,7 +48,7 @@ func TestHostilePackets(t *testing.T) {
 	marked := func(b []byte) []byte { return append(make([]byte, 4), b...) }
 	var replayed [][]byte
 	for _, frame := range captured {
-		replayed = append(replayed, udpPayload(frame))
+		replayed = append(replayed, payloadOf(frame))
 	}
 	wrongSPI := bytes.Clone(payload)
 	binary.BigEndian.PutUint32(wrongSPI, binary.BigEndian.Uint32(wrongSPI)^0xffff)
@@ -63,7 +70,7 @@ func TestHostilePackets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := drops(t, target)
-			sendUDP(t, s.Outside, target.Addr, c.packets)
+			send(t, s.Outside, target.Addr, dial, c.packets)
 			eventually(t, "counting", func() error {
 				if now := drops(t, target); now < before+uint64(len(c.packets)) {
 					return fmt.Errorf("%d packets sent, %d counted", len(c.packets), now-before)
@@ -121,11 +128,11 @@ func drops(t *testing.T, h *testnet.Host) (n uint64) {
 	return n
 }
 
-// sendUDP sends datagrams to port 4500.
-func sendUDP(t *testing.T, from *testnet.Host, to netip.Addr, packets [][]byte) {
+// send sends packets from inside a host.
+func send(t *testing.T, from *testnet.Host, to netip.Addr, dial func(netip.Addr) (net.Conn, error), packets [][]byte) {
 	t.Helper()
 	err := from.Enter(func() error {
-		conn, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: to.AsSlice(), Port: 4500})
+		conn, err := dial(to)
 		if err != nil {
 			return err
 		}
@@ -162,8 +169,9 @@ func replayFrames(t *testing.T, s *suite, target *testnet.Host, frames [][]byte)
 			again := bytes.Clone(frame)
 			copy(again[6:12], link.HardwareAddr)
 			// A frame between namespaces is captured before its checksum is filled in; zero means none (RFC 768).
-			udp := 14 + int(again[14]&15)*4
-			again[udp+6], again[udp+7] = 0, 0
+			if udp := 14 + int(again[14]&15)*4; again[14+9] == unix.IPPROTO_UDP {
+				again[udp+6], again[udp+7] = 0, 0
+			}
 			if err := unix.Sendto(fd, again, 0, &unix.SockaddrLinklayer{Ifindex: link.Index}); err != nil {
 				return err
 			}

@@ -69,7 +69,7 @@ func unwatched(t *testing.T) *suite {
 	sharedOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
-		if sharedSuite, errShared = newSuite(ctx, 3, true); errShared == nil {
+		if sharedSuite, errShared = newSuite(ctx, testnet.Options{Hosts: 3, Docker: true}); errShared == nil {
 			errShared = sharedSuite.joinAll(ctx)
 		}
 	})
@@ -85,8 +85,14 @@ func unwatched(t *testing.T) *suite {
 // own gives the test a cluster of its own, with dockerds but without plugins.
 func own(t *testing.T, hosts int) *suite {
 	t.Helper()
+	return special(t, testnet.Options{Hosts: hosts, Docker: true})
+}
+
+// special is own with more to say about the underlay.
+func special(t *testing.T, o testnet.Options) *suite {
+	t.Helper()
 	needRoot(t)
-	s, err := newSuite(t.Context(), hosts, true)
+	s, err := newSuite(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,11 +119,11 @@ var build = sync.OnceValue(func() error {
 	return errors.Join(testnet.Setup(context.Background()), testnet.Build(context.Background()))
 })
 
-func newSuite(ctx context.Context, hosts int, docker bool) (*suite, error) {
+func newSuite(ctx context.Context, o testnet.Options) (*suite, error) {
 	if err := build(); err != nil {
 		return nil, err
 	}
-	c, err := testnet.New(ctx, testnet.Options{Hosts: hosts, Docker: docker})
+	c, err := testnet.New(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +158,13 @@ func (s *suite) dump(t *testing.T) {
 	}
 }
 
-// joinAll installs the plugin everywhere, host 1 as the founder, and makes the network.
-func (s *suite) joinAll(ctx context.Context) error {
-	if err := s.Hosts[0].InstallPlugin(ctx); err != nil {
+// joinAll installs the plugin everywhere with the settings, host 1 as the founder, and makes the network.
+func (s *suite) joinAll(ctx context.Context, settings ...string) error {
+	if err := s.Hosts[0].InstallPlugin(ctx, settings...); err != nil {
 		return err
 	}
 	for _, h := range s.Hosts[1:] {
-		if err := s.join(ctx, h); err != nil {
+		if err := s.join(ctx, h, settings...); err != nil {
 			return err
 		}
 	}
@@ -178,7 +184,7 @@ func (s *suite) join(ctx context.Context, h *testnet.Host, settings ...string) e
 	if err != nil {
 		return err
 	}
-	return h.InstallPlugin(ctx, append(settings, "JOIN="+token)...)
+	return h.InstallPlugin(ctx, append(slices.Clip(settings), "JOIN="+token)...)
 }
 
 // createMesh makes the network with the README's command, and flags.
