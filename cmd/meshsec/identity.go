@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/meshsec/meshsec/settings"
 	"github.com/meshsec/meshsec/store"
@@ -38,7 +39,7 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 	old, id := local.Identity, store.Identity{}
 	switch {
 	case token == nil && old.HostID != "":
-		return cp, checkHostID(old.HostID, set)
+		return cp, errors.Join(checkHostID(old.HostID, set), renew(cp, old))
 	case token == nil:
 		id, err = store.FoundIdentity(set.Environment, set.HostID, hostName(set, ""))
 	case old.HostID == "" || old.HostID == token.HostID && bytes.Equal(old.CA, token.CA):
@@ -67,6 +68,26 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 			id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
 		}
 		l.Identity = id
+		return nil
+	})
+}
+
+// renew gives a host that holds the authority a new certificate in good time: nobody else would, and without it the founder's
+// own etcd would not let it in. It is looked at when the agent starts.
+func renew(cp *store.Checkpoint, id store.Identity) error {
+	ca, err := id.Authority()
+	if err != nil {
+		return nil // its certificate came with a token
+	}
+	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
+		return err
+	}
+	cert, key, err := ca.Issue(id.HostID, id.HostName, 0)
+	if err != nil {
+		return err
+	}
+	return cp.Update(func(l *store.Local) error {
+		l.Identity.Cert, l.Identity.Key = cert, store.Secret{Bytes: key}
 		return nil
 	})
 }
