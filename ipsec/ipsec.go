@@ -124,6 +124,14 @@ const (
 	SPILimit
 	// UnknownSPI: ESP came in from Remote with an SPI that is not in the Config.
 	UnknownSPI
+	// SPISoftLimit: the SA SPI (either direction) has carried SoftPackets or SoftBytes. It is still used; a new pair is due.
+	SPISoftLimit
+)
+
+// How much an SA carries before it is replaced. Until SPILimit there is as much again, for the new pair to be made.
+const (
+	SoftPackets = 1 << 31
+	SoftBytes   = 1 << 37 // of sealed packets, from their SPI to their ICV
 )
 
 // Event is something a data plane has seen.

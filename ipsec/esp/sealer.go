@@ -32,6 +32,9 @@ const retired = 1 << 62
 // last sequence number used, for a NewSealer with the same key; PacketLimit or more if it was retired before.
 func (s *Sealer) Retire() uint64 { return s.seq.Swap(retired) }
 
+// Used is the last sequence number that was used: how many packets the key has sealed.
+func (s *Sealer) Used() uint64 { return s.seq.Load() }
+
 // Seal appends the packet that carries inner, an IPv4 packet, to dst and returns the longer dst. It does not allocate if
 // dst has room for len(inner)+MaxOverhead bytes and inner for MaxTrailer bytes behind it: these are used as scratch
 // space and are restored before Seal returns, so that one large buffer can be sealed piece by piece without a copy.

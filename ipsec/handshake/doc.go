@@ -71,5 +71,10 @@
 //	probe                ── ESP ──►            outbound switched, probe       (confirmed)
 //	confirmed            ◄── ESP ──
 //
+// A pair is replaced when it is an hour old, up to six minutes earlier by a jitter that both hosts compute from its SPIs, or
+// when a data plane has counted 2^31 packets or 2^37 bytes on one of its SAs (ipsec.SPISoftLimit). The smaller host ID
+// begins; the larger one does so five seconds later if nothing has come of it. Both may, since the pairs are ordered.
+// Until the new pair is confirmed the old one is used, up to its hard limits: 24 hours, and 2^32 packets (ipsec.SPILimit).
+//
 // An unconfirmed outbound SA is given up 25 s after its init was sent, before the responder's 30 s can end.
 package handshake

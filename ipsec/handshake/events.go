@@ -17,6 +17,8 @@ func (m *Machine) Event(now time.Duration, e ipsec.Event) []Output {
 		return m.Confirmed(now, e.Peer, e.SPI)
 	case ipsec.SPILimit:
 		return m.Limit(now, e.Peer, e.SPI)
+	case ipsec.SPISoftLimit:
+		m.SoftLimit(now, e.Peer, e.SPI)
 	case ipsec.UnknownSPI:
 		return m.UnknownSPI(now, e.Remote)
 	}
@@ -77,6 +79,14 @@ func (m *Machine) Limit(now time.Duration, host string, spi ipsec.SPI) []Output 
 		return []Output{SAsChanged{host}}
 	}
 	return nil
+}
+
+// SoftLimit says that the SA spi of a peer, in either direction, has carried so much that its pair is to be replaced. It
+// is used until the next pair is there.
+func (m *Machine) SoftLimit(now time.Duration, host string, spi ipsec.SPI) {
+	if p := m.peers[host]; p != nil && p.out != nil && (p.out.out.SPI == spi || p.out.in.SPI == spi) {
+		p.startAt = min(p.startAt, now+m.turn(p))
+	}
 }
 
 // turn is how long this host waits where either could begin.

@@ -180,6 +180,9 @@ func (h *host) open(from netip.AddrPort, sa ipsec.SA, echo bool) {
 			event = ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: peer, SPI: sa.SPI}
 		}
 	}
+	if event.Kind == ipsec.UnknownSPI {
+		h.w.unopened++
+	}
 	if h.w.rng.Float64() >= h.w.eventLoss {
 		h.step(func(now time.Duration) []Output { return h.m.Event(now, event) })
 	}

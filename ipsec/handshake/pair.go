@@ -7,11 +7,14 @@ import (
 )
 
 const (
-	// maxAge is how long a pair may be used for sending. Its inbound SA lives longer by oldGrace, because the other side
-	// counts from a later moment at most.
+	// rekeyAge is how old a pair gets before it is replaced, at most; up to rekeyJitter less, so that the many pairs of hosts
+	// that were started together are not replaced together.
+	rekeyAge    = time.Hour
+	rekeyJitter = 6 * time.Minute
+	// maxAge is how long a pair may be used for sending while no other can be made: a peer whose agent is away for an
+	// upgrade goes on in its kernel. The inbound SA lives longer by oldGrace, because the other side counts from a later
+	// moment at most.
 	maxAge = 24 * time.Hour
-	// rekeyBefore is how long before maxAge the handshake for the next pair begins.
-	rekeyBefore = time.Minute
 	// pendingLife is how long a responder waits for the first packet on a new pair.
 	pendingLife = 30 * time.Second
 	// unconfirmedLife is how long after its init an initiator sends without having heard anything. It is below

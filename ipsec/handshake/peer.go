@@ -109,9 +109,11 @@ func (p *peer) confirm(now time.Duration, pr *pair) {
 	}
 }
 
-// rekeyAt is when the handshake that replaces pr begins: the smaller host ID first.
+// rekeyAt is when the handshake that replaces pr begins: the smaller host ID first. Both hosts have drawn half of the
+// jitter, so it is the same for both, and which of them is first does not depend on it.
 func (p *peer) rekeyAt(pr *pair) time.Duration {
-	at := pr.began + maxAge - rekeyBefore
+	jitter := rekeyJitter * time.Duration((pr.in.SPI^pr.out.SPI)>>16) >> 16
+	at := pr.began + rekeyAge - jitter
 	if !p.smaller {
 		at += secondDelay
 	}

@@ -110,51 +110,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// An SA is replaced before it is a day old, so that at every moment there is one in use that is accepted.
-func TestDailyRekeyMakesBeforeItBreaks(t *testing.T) {
-	w, a, b := newPairWorld(t, 1)
-	meet(t, a, b)
-	w.run(time.Second)
-	first := a.sas["b"].Out.SPI
-	began := map[ipsec.SPI]time.Duration{}
-	for range 3 * 24 * 60 {
-		w.run(time.Minute)
-		if err := joined(a, b); err != nil {
-			t.Fatalf("at %v: %v", w.now, err)
-		}
-		out := a.sas["b"].Out.SPI
-		if _, ok := began[out]; !ok {
-			began[out] = w.now
-		}
-		if w.now-began[out] > maxAge {
-			t.Fatalf("SA in use for %v", w.now-began[out])
-		}
-	}
-	if len(began) != 4 || a.sas["b"].Out.SPI == first {
-		t.Errorf("%d SAs in three days", len(began))
-	}
-}
-
-// The smaller host ID replaces the pair; when it can't, the other does so five seconds later.
-func TestDailyRekeyBySecondHost(t *testing.T) {
-	w, a, b := newPairWorld(t, 1)
-	meet(t, a, b)
-	w.run(time.Minute)
-	fact := b.fact()
-	fact.Remote = netip.AddrPort{} // a can answer, but not begin
-	a.facts = []Peer{fact}
-	a.setPeers()
-	p := b.m.peers["a"]
-	old := p.out
-	if wait := p.startAt - (old.began + maxAge - rekeyBefore); wait != secondDelay {
-		t.Errorf("b waits for %v", wait)
-	}
-	w.run(maxAge)
-	if p.out == old || !p.out.begunHere || !settled(a, b) {
-		t.Errorf("not rekeyed: %+v", b.status(a))
-	}
-}
-
 // An initiator that hears nothing stops sending before the responder stops listening.
 func TestUnconfirmedPairIsGivenUpInTime(t *testing.T) {
 	w, a, b := newPairWorld(t, 1)

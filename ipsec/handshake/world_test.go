@@ -24,6 +24,8 @@ type world struct {
 	count int
 
 	loss, double, eventLoss float64
+	handshakeLoss           float64       // more than loss, for what is not ESP
+	unopened                int           // packets of ESP that arrived and were not opened
 	delay                   time.Duration // longest
 	tap                     func(from, to netip.AddrPort, msg []byte)
 	block                   func(from, to *host, esp bool) bool // true: dropped
@@ -88,7 +90,7 @@ func (w *world) carry(from, to *host, esp bool, arrive func()) {
 		copies = 2
 	}
 	for range copies {
-		if w.rng.Float64() >= w.loss {
+		if w.rng.Float64() >= w.loss && (esp || w.handshakeLoss == 0 || w.rng.Float64() >= w.handshakeLoss) {
 			w.after(time.Duration(1+w.rng.Int64N(int64(w.delay))), arrive)
 		}
 	}

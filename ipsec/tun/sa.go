@@ -15,7 +15,13 @@ import (
 type outbound struct {
 	spi ipsec.SPI
 	*esp.Sealer
-	limit atomic.Bool // reported
+	soft, limit atomic.Bool // reported
+	bytes       uint64      // sealed; the transmit goroutine's
+}
+
+// spent says that the SA has carried enough to be replaced.
+func (o *outbound) spent() bool {
+	return o.Used() >= ipsec.SoftPackets || o.bytes >= ipsec.SoftBytes
 }
 
 // inbound is an SA that packets come in on. The lock is held while a packet is opened: it keeps Set, which may retire

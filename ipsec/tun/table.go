@@ -32,6 +32,15 @@ type peer struct {
 	stats    *peerStats
 }
 
+// successor is the entry of a peer of an earlier table, if it has another outbound SA by now; else nil.
+func (t *table) successor(p *peer) *peer {
+	i := slices.IndexFunc(t.peers, func(q peer) bool { return q.name == p.name })
+	if i < 0 || t.peers[i].out == nil || t.peers[i].out == p.out {
+		return nil
+	}
+	return &t.peers[i]
+}
+
 // inboundOf is an SA with the ordinal of the peer whose packets come in on it.
 type inboundOf struct {
 	*inbound

@@ -101,12 +101,28 @@ func finish(h vnet, ip []byte) bool {
 }
 
 func (t *transmitter) single(p *peer, ip []byte) {
-	out, err := p.out.Seal(t.out[:0], ip)
+	p, out, err := t.seal(p, t.out[:0], ip)
 	if err != nil {
 		t.limit(p, 1)
 		return
 	}
 	t.send(p, out, len(out), 1, len(ip))
+}
+
+// seal appends ip, sealed for p, to out. A Set that replaces an SA ends it at once, also for a packet that has looked into
+// the table before: it goes on the successor then. The peer that is returned is the one whose SA was used.
+func (t *transmitter) seal(p *peer, out, ip []byte) (*peer, []byte, error) {
+	for {
+		sealed, err := p.out.Seal(out, ip)
+		if err == nil {
+			return p, sealed, nil
+		}
+		next := t.plane.table.Load().successor(p)
+		if next == nil {
+			return p, out, err
+		}
+		p = next
+	}
 }
 
 // segments cuts a TCP packet into segments of size bytes payload, each with a header of its own, and seals them into
@@ -126,7 +142,7 @@ func (t *transmitter) segments(p *peer, ip []byte, ipHeader, headers, size int) 
 			out, count, bytes = out[:0], 0, 0
 		}
 		var err error
-		if out, err = p.out.Seal(out, segment); err != nil {
+		if p, out, err = t.seal(p, out, segment); err != nil {
 			t.limit(p, 1)
 			break
 		}
@@ -153,6 +169,10 @@ func (t *transmitter) send(p *peer, out []byte, segment, packets, bytes int) {
 	}
 	p.stats.txPackets.Add(uint64(packets))
 	p.stats.txBytes.Add(uint64(bytes))
+	if p.out.bytes += uint64(len(out)); p.out.spent() && !p.out.soft.Load() {
+		ev := ipsec.Event{Kind: ipsec.SPISoftLimit, Peer: p.name, SPI: p.out.spi, Remote: p.remote}
+		p.out.soft.Store(t.plane.events.send(ev)) // else the next packet tries again
+	}
 }
 
 // limit counts a packet that the SA is not used for any more, and says so once.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
+	"github.com/meshsec/meshsec/ipsec/esp"
 )
 
 func TestUnreachableMessage(t *testing.T) {
@@ -141,5 +142,52 @@ func TestLimitIsReported(t *testing.T) {
 	}
 	if n := count(t, p, "packet-limit"); n != 3 {
 		t.Errorf("%d counted", n)
+	}
+}
+
+// A packet whose SA is replaced between the look into the table and its sealing goes on the new one.
+func TestReplacedSAIsNotALimit(t *testing.T) {
+	p, _ := pipePlane(t)
+	old, fresh := testSA(0x1001), testSA(0x1003)
+	p.publish(configOf(peerAt("b", addrB, loopback(p), nil, &old)))
+	before := &p.table.Load().peers[0]
+	p.publish(configOf(peerAt("b", addrB, loopback(p), nil, &fresh)))
+	tx := newTransmitter(p)
+	q, out, err := tx.seal(before, nil, testIPv4(17, nil))
+	if err != nil || q.out.spi != fresh.SPI || esp.SPI(out) != uint32(fresh.SPI) {
+		t.Errorf("sealed on %v: %v", q.out.spi, err)
+	}
+	p.publish(configOf(peerAt("b", addrB, loopback(p), nil, nil)))
+	if _, _, err := tx.seal(before, nil, testIPv4(17, nil)); err == nil {
+		t.Error("sealed without an SA")
+	}
+}
+
+// An SA that has carried much is reported once, and used further.
+func TestSoftLimitIsReported(t *testing.T) {
+	for _, by := range []string{"packets", "bytes"} {
+		p, _ := pipePlane(t)
+		sa := testSA(0x1001)
+		if by == "packets" {
+			p.sas.retired[fingerprintOf('o', &sa.Key)] = mark{seq: ipsec.SoftPackets - 3}
+		}
+		p.publish(configOf(peerAt("b", addrB, loopback(p), nil, &sa)))
+		tx := newTransmitter(p)
+		for i := range 4 {
+			if by == "bytes" && i == 2 {
+				p.table.Load().peers[0].out.bytes = ipsec.SoftBytes - 1
+			}
+			if n := len(p.events.ch); i < 3 && n != 0 {
+				t.Errorf("%s: reported after %d", by, i)
+			}
+			n := copy(tx.buf[vnetSize:], testIPv4(17, nil))
+			tx.packet(p.device.Load(), vnet{}, tx.buf[vnetSize:vnetSize+n])
+		}
+		if ev := <-p.Events(); ev.Kind != ipsec.SPISoftLimit || ev.Peer != "b" || ev.SPI != 0x1001 || len(p.events.ch) != 0 {
+			t.Errorf("%s: %+v and %d more", by, ev, len(p.events.ch))
+		}
+		if s, _ := p.Stats(); s.Peers[0].TxPackets != 4 {
+			t.Errorf("%s: %+v", by, s)
+		}
 	}
 }
