@@ -24,6 +24,23 @@ type Options struct {
 // MTU is the inner MTU of this host: the largest that any of its tunnels can have (bytes).
 func (o Options) MTU() int { return MTU(o.UnderlayMTU, o.V6, ipsec.AES256GCM, o.Encap) }
 
+// PeerMTU is the inner MTU towards another host as far as both hosts' own underlays let it be (bytes).
+func (o Options) PeerMTU(h store.Host) int {
+	underlay := o.UnderlayMTU
+	if h.UnderlayMTU >= minUnderlayMTU {
+		underlay = min(underlay, h.UnderlayMTU)
+	}
+	return min(o.MTU(), MTU(underlay, o.V6, ipsec.AES256GCM, o.encap(h)))
+}
+
+// encap is ESP without UDP only between two hosts that both want that.
+func (o Options) encap(h store.Host) ipsec.Encap {
+	if o.Encap == ipsec.EncapESP && h.Encap == string(ipsec.EncapESP) {
+		return ipsec.EncapESP
+	}
+	return ipsec.EncapUDP
+}
+
 // Desired is everything that this host must carry, but for the SAs. It is a value: sorted throughout, so that equal
 // facts give equal values whatever their history.
 type Desired struct {

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -29,7 +28,7 @@ func (c *computation) peers() {
 			c.ignore("host %s: it has no underlay address and port", id)
 			continue
 		}
-		p := Peer{ID: id, Name: h.Name, Key: [32]byte(h.HandshakeKey), Remote: remote, Encap: c.encap(h)}
+		p := Peer{ID: id, Name: h.Name, Key: [32]byte(h.HandshakeKey), Remote: remote, Encap: c.o.encap(h)}
 		// A key is an identity: two hosts with one could not be told apart.
 		if first, ok := keys[p.Key]; ok {
 			c.ignore("host %s: it has the handshake key of host %s", id, first)
@@ -42,21 +41,17 @@ func (c *computation) peers() {
 		} else {
 			c.ignore("host %s: router address %s: %s", id, h.Router, why)
 		}
-		p.MTU = c.pathMTU(h, p)
+		p.MTU = c.pathMTU(h)
 		c.peer[id] = len(c.d.Peers)
 		c.d.Peers = append(c.d.Peers, p)
 	}
 }
 
 // pathMTU is the smallest of this host's MTU, the peer's, and what was found out about the path between them.
-func (c *computation) pathMTU(h store.Host, p Peer) int {
-	underlay := c.o.UnderlayMTU
-	if h.UnderlayMTU >= minUnderlayMTU {
-		underlay = min(underlay, h.UnderlayMTU)
-	}
-	mtu := min(c.d.MTU, MTU(underlay, c.o.V6, ipsec.AES256GCM, p.Encap))
+func (c *computation) pathMTU(h store.Host) int {
+	mtu := c.o.PeerMTU(h)
 	if c.o.PathMTU != nil {
-		if path := c.o.PathMTU(p.ID); path > 0 {
+		if path := c.o.PathMTU(h.ID); path > 0 {
 			mtu = min(mtu, path)
 		}
 	}
@@ -71,14 +66,6 @@ func (c *computation) remote(h store.Host) netip.AddrPort {
 		}
 	}
 	return netip.AddrPort{}
-}
-
-// encap is ESP without UDP only between two hosts that both want that.
-func (c *computation) encap(h store.Host) ipsec.Encap {
-	if c.o.Encap == ipsec.EncapESP && h.Encap == string(ipsec.EncapESP) {
-		return ipsec.EncapESP
-	}
-	return ipsec.EncapUDP
 }
 
 // routerFault says why a host's router address is not accepted; "" if it is.

@@ -4,9 +4,12 @@
 // is the same for every data plane. It does no I/O and has no clock of its own.
 //
 //	          Max answered ─────────────────────────────┐
-//	Searching ── largest answered, next one not ─► refine ─► Settled ── validation lost three times ─► Searching
+//	Searching ── largest answered, next one not ─► refine ─► Settled ── validation lost ─► Searching
 //	    ▲                                                        │
 //	    └──────────────── every Raise: maybe it is larger now ───┘
+//
+// An MTU that was found stays in force until a search has missed it twice more: with the validation that is three losses in a
+// row, while smaller packets of the same second arrive.
 package pathmtu
 
 import (
@@ -17,7 +20,7 @@ import (
 // The times of a search. All are long against a round trip and short against a user's patience.
 const (
 	Wait     = time.Second      // for the answers to one round of probes
-	Validate = 10 * time.Second // between checks of a settled MTU
+	Validate = 5 * time.Second  // between checks of a settled MTU
 	Raise    = 10 * time.Minute // between looks for a larger one
 )
 
@@ -27,7 +30,8 @@ const (
 	Min = 576
 	// Probe is the smallest probe, in bytes: what tells a dead tunnel from one that only loses large packets.
 	Probe = 84
-	// rounds of one search without any answer, after which the last value stands: the tunnel is dead, not narrow.
+	// tries is after how many rounds without an answer a tunnel is dead, not narrow, and after how many with an answer to Probe
+	// only it is very narrow.
 	tries = 3
 	// exact is how close the answer has to be, in bytes.
 	exact = 8
@@ -41,13 +45,15 @@ var steps = []int{8938, 4000, 2000, 1438, 1430, 1418, 1398, 1388, 1358, 1338, 12
 // use. All times are since one common, monotonic zero.
 type Search struct {
 	max, mtu int
+	known    bool // mtu was found by a search, and is not just max
 	settled  bool
-	lost     int           // rounds or validations in a row without the answer that was hoped for
+	lost     int           // rounds in a row without any answer, or with one to Probe only
 	due      time.Duration // of the next round
 	raise    time.Duration // of the next look for a larger value
 	asked    []int         // sizes of the round under way, descending
+	again    bool          // they were asked before, and not answered
 	best     int           // the largest size that was answered in this search
-	fails    int           // the smallest size above best that was not answered in this search
+	fails    int           // the smallest size above best that was not answered in this search; 0: before the first judgement
 }
 
 // New begins a search for a path that can't carry more than max. Until the first answers MTU is max.
@@ -64,12 +70,12 @@ func (s *Search) SetMax(now time.Duration, max int) {
 	if max == s.max {
 		return
 	}
-	s.max, s.mtu = max, min(s.mtu, max)
+	s.max, s.mtu, s.known = max, min(s.mtu, max), false
 	s.restart(now)
 }
 
 func (s *Search) restart(now time.Duration) {
-	s.settled, s.lost, s.asked, s.best, s.fails, s.due = false, 0, nil, 0, 0, now
+	s.settled, s.lost, s.asked, s.again, s.best, s.fails, s.due = false, 0, nil, false, 0, 0, now
 }
 
 // Answered takes the answer to a probe of the given size.
@@ -80,17 +86,21 @@ func (s *Search) Answered(size int) {
 }
 
 // Tick judges the round that has ended, if one has, and returns the sizes to probe now, descending, and when to call
-// again at the latest. Each probe is sent once; losing one costs a round, not the result.
+// again at the latest.
 func (s *Search) Tick(now time.Duration) (probes []int, next time.Duration) {
 	if now < s.due {
 		return nil, s.due
 	}
 	if s.asked != nil {
+		if s.repeat() {
+			s.due = now + Wait
+			return s.asked, s.due
+		}
 		s.judge(now)
-		s.asked = nil
+		s.asked, s.again = nil, false
 		// A dead tunnel is asked as rarely as a settled one.
-		if s.settled && s.lost == 0 || !s.settled && s.best == 0 && s.lost >= tries {
-			s.due = now + Validate
+		if s.settled || s.lost >= tries && s.best == 0 {
+			s.due = now + Validate - Wait
 			return nil, s.due
 		}
 	}
@@ -105,11 +115,27 @@ func (s *Search) Tick(now time.Duration) (probes []int, next time.Duration) {
 	return s.asked, s.due
 }
 
+// repeat gives the sizes of a search's first round that were not answered a second chance: losing one packet of all must not
+// look like a narrow path. Where nothing is known it takes what there is meanwhile.
+func (s *Search) repeat() bool {
+	if s.settled || s.fails != 0 || s.again || s.best == 0 || s.best == s.max {
+		return false
+	}
+	if !s.known && s.best >= Min {
+		s.mtu = s.best
+	}
+	s.again = true
+	s.asked = slices.DeleteFunc(s.asked, func(size int) bool { return size <= s.best && size != Probe })
+	return true
+}
+
 // round gives the sizes of the next round.
 func (s *Search) round() []int {
 	switch {
 	case s.settled:
 		return []int{s.mtu, Probe}
+	case s.lost >= tries && s.best == 0: // dead: is it still?
+		return []int{Probe}
 	case s.fails == 0: // the first of a search: all steps
 		sizes := []int{s.max}
 		for _, step := range steps {
@@ -129,27 +155,33 @@ func (s *Search) round() []int {
 
 // judge ends a round.
 func (s *Search) judge(now time.Duration) {
-	if s.settled {
-		s.validated(now)
-		return
-	}
-	if s.best < Min && s.fails == 0 {
-		// Nothing came back: a dead tunnel, which says nothing about sizes. Or only the smallest probe did: loss, or a very
-		// narrow path.
+	switch {
+	case s.settled && s.best < s.mtu && s.best > 0:
+		s.restart(now)
+	case s.settled: // it passes; or nothing does, which says nothing about sizes
+	case s.best == 0:
 		s.lost = min(s.lost+1, tries)
-		if s.lost == tries && s.best >= Probe {
+	case len(s.asked) == 1: // a dead tunnel has come to life
+		s.restart(now)
+	case s.best < Min && s.fails == 0:
+		if s.lost++; s.lost >= tries {
 			s.mtu = Min
 			s.settle(now)
 		}
-		return
+	default:
+		s.found(now)
 	}
+}
+
+// found takes the largest size that was answered, and looks at what is next to it.
+func (s *Search) found(now time.Duration) {
 	s.fails = s.max + 1
 	for _, size := range s.asked {
 		if size > s.best {
 			s.fails = size
 		}
 	}
-	s.mtu = s.best
+	s.mtu, s.known, s.lost = s.best, true, 0
 	if s.best == s.max || s.fails-s.best <= exact {
 		s.settle(now)
 	}
@@ -158,16 +190,4 @@ func (s *Search) judge(now time.Duration) {
 func (s *Search) settle(now time.Duration) {
 	s.settled, s.lost, s.fails = true, 0, 0
 	s.raise = now + Raise
-}
-
-// validated judges the check of a settled MTU.
-func (s *Search) validated(now time.Duration) {
-	switch {
-	case s.best >= s.mtu, s.best == 0: // it passes; or nothing does, which says nothing about sizes
-		s.lost = 0
-	default:
-		if s.lost++; s.lost >= tries {
-			s.restart(now)
-		}
-	}
 }

@@ -36,7 +36,7 @@ func TestFindsThePathsMTUWithinSeconds(t *testing.T) {
 		if s.MTU() != c.max {
 			t.Error("before the first answers the maximum is assumed")
 		}
-		path{mtu: c.path}.run(s, 0, 6*Wait)
+		path{mtu: c.path}.run(s, 0, 8*Wait)
 		want := min(c.max, c.path)
 		if got := s.MTU(); got > want || got < want-exact || !s.Settled() {
 			t.Errorf("max %d, path %d: %d, settled %v", c.max, c.path, got, s.Settled())
@@ -53,6 +53,40 @@ func TestNeverAboveThePathAfterLossOfAnyKind(t *testing.T) {
 		p.run(s, 0, 60*time.Second)
 		if s.Settled() && s.MTU() > p.mtu {
 			t.Fatalf("seed %d: %d on a path of %d", seed, s.MTU(), p.mtu)
+		}
+	}
+}
+
+// TestLossDoesNotNarrow: an MTU that was found is not given up for a few lost packets, whichever they are: here, all of two
+// rounds in a row, or the large ones of two.
+func TestLossDoesNotNarrow(t *testing.T) {
+	for from := range 400 {
+		for _, least := range []int{0, Probe} {
+			s := New(1438)
+			now := path{mtu: 1438}.run(s, 0, 10*time.Second)
+			for i := 0; now < Raise+time.Minute; i++ {
+				probes, next := s.Tick(now)
+				for _, size := range probes {
+					if size <= least || i < from || i >= from+2 {
+						s.Answered(size)
+					}
+				}
+				if now = next; s.MTU() != 1438 {
+					t.Fatalf("%d after losses in rounds %d and %d", s.MTU(), from, from+1)
+				}
+			}
+		}
+	}
+}
+
+// TestNarrowedPathIsFoundAtOnce: TCP's retransmissions come rarely after ten seconds; then the MTU must be known.
+func TestNarrowedPathIsFoundAtOnce(t *testing.T) {
+	for start := 10 * time.Second; start < 10*time.Second+Validate+Wait; start += Wait / 4 {
+		s := New(1438)
+		now := path{mtu: 1438}.run(s, 0, start)
+		path{mtu: 1338}.run(s, now, start+Validate+3*Wait+1)
+		if s.MTU() != 1338 {
+			t.Errorf("narrowed at %v: still %d after %v", start, s.MTU(), Validate+3*Wait)
 		}
 	}
 }

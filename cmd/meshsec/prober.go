@@ -29,8 +29,8 @@ type prober struct {
 	snap    func() *store.Snapshot
 	ready   func() map[string]bool // the peers whose tunnels have keys
 	self    string
-	max     int    // inner MTU of this host, bytes
-	changed func() // a path's MTU has changed; must not block
+	limit   func(store.Host) int // the largest MTU that the path to a host can have, bytes
+	changed func()               // a path's MTU has changed; must not block
 	log     *logrus.Entry
 	start   time.Time
 
@@ -42,6 +42,7 @@ type prober struct {
 // probed is what is known of one tunnel.
 type probed struct {
 	router netip.Addr
+	via    string // its underlay address
 	rtt    time.Duration
 	at     time.Time // of the last answer
 	search *pathmtu.Search
@@ -137,11 +138,12 @@ func (p *prober) round(now time.Duration) {
 			continue
 		}
 		d := p.peers[id]
-		if d == nil || d.router != h.Router {
-			d = &probed{router: h.Router, search: pathmtu.New(p.max)}
+		if via := underlayOf(h); d == nil || d.router != h.Router || d.via != via {
+			d = &probed{router: h.Router, via: via, search: pathmtu.New(p.limit(h))}
 			p.peers[id] = d
 		}
 		before := d.search.MTU()
+		d.search.SetMax(now, p.limit(h))
 		sizes, _ := d.search.Tick(now)
 		if mtu := d.search.MTU(); mtu != before {
 			changed = true

@@ -15,7 +15,7 @@ import (
 )
 
 // silent is after how long without any packet and without an answer to a probe a tunnel is no longer called up.
-const silent = 3 * probeEvery
+const silent = 6 * probeEvery
 
 // hosts, peers, … answer from what is at hand, never from another host.
 func (n *node) hosts() []control.Host {

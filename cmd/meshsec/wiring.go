@@ -21,7 +21,7 @@ func (n *node) openMesh() error {
 		return err
 	}
 	n.closers = append(n.closers, ping.Close)
-	n.prober = &prober{ping: ping, snap: n.store.Snapshot, ready: n.keyed, self: n.id.HostID, max: n.mtu, changed: func() { n.mesh.Kick() },
+	n.prober = &prober{ping: ping, snap: n.store.Snapshot, ready: n.keyed, self: n.id.HostID, limit: n.meshOptions().PeerMTU, changed: func() { n.mesh.Kick() },
 		log: n.log, start: time.Now(), peers: map[string]*probed{}}
 
 	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
