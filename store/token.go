@@ -97,8 +97,17 @@ func (t Token) CheckEnvironment(environment string) error {
 	return nil
 }
 
+// ErrExpired says that a token is whole, but its certificate is not valid at this time.
+var ErrExpired = errors.New("certificate not valid now")
+
+// expired is ErrExpired in the words of the case.
+type expired string
+
+func (e expired) Error() string      { return string(e) }
+func (expired) Is(target error) bool { return target == ErrExpired }
+
 // ParseToken reads a token, or the file that s names. It checks everything that can be checked without etcd; no error
-// quotes the token.
+// quotes the token. With ErrExpired the token comes along.
 func ParseToken(s string) (Token, error) { return parseToken(s, time.Now()) }
 
 func parseToken(s string, now time.Time) (Token, error) {
@@ -114,7 +123,9 @@ func parseToken(s string, now time.Time) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("token is malformed: %w", err)
 	}
-	if err := t.check(now); err != nil {
+	if err := t.check(now); errors.Is(err, ErrExpired) {
+		return t, err
+	} else if err != nil {
 		return Token{}, err
 	}
 	return t, nil
@@ -170,21 +181,21 @@ func (t Token) check(now time.Time) error {
 	if !ca.IsCA {
 		return errors.New("token is malformed: its authority is none")
 	}
-	for what, c := range map[string]*x509.Certificate{"certificate": cert, "authority's certificate": ca} {
-		if now.After(c.NotAfter) {
-			return fmt.Errorf("token: the %s expired at %s (now: %s): print a new token",
-				what, c.NotAfter.UTC().Format(dateFormat), now.UTC().Format(dateFormat))
-		}
-		if now.Before(c.NotBefore) {
-			return fmt.Errorf("token: the %s is valid from %s only (now: %s): check this host's clock",
-				what, c.NotBefore.UTC().Format(dateFormat), now.UTC().Format(dateFormat))
-		}
-	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
-	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: cert.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
 		return fmt.Errorf("token is malformed: certificate: %w", err)
+	}
+	for what, c := range map[string]*x509.Certificate{"certificate": cert, "authority's certificate": ca} {
+		if now.After(c.NotAfter) {
+			return expired(fmt.Sprintf("token: the %s expired at %s (now: %s): print a new token",
+				what, c.NotAfter.UTC().Format(dateFormat), now.UTC().Format(dateFormat)))
+		}
+		if now.Before(c.NotBefore) {
+			return expired(fmt.Sprintf("token: the %s is valid from %s only (now: %s): check this host's clock",
+				what, c.NotBefore.UTC().Format(dateFormat), now.UTC().Format(dateFormat)))
+		}
 	}
 	return nil
 }

@@ -69,6 +69,9 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && allPlain(n.etcd) {
 			return nil, nil
 		}
+		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && len(n.id.Endpoints) > 0 {
+			return n.id.ClientTLS() // the environment's own etcd, at another address than the token says
+		}
 		if err := n.checkTLSFiles(p); err != nil {
 			return nil, err
 		}

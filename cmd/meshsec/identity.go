@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,12 +32,16 @@ func openCheckpoint(set settings.Settings, p paths) (*store.Checkpoint, error) {
 }
 
 func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (*store.Checkpoint, error) {
+	local := cp.Local()
+	old, id := local.Identity, store.Identity{}
 	token, err := joinToken(set, p)
+	if isMember(old) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrExpired) && token.HostID == old.HostID) {
+		// JOIN has done its work, and stays set: a member serves from its checkpoint, whatever became of the token.
+		token, err = nil, nil
+	}
 	if err != nil {
 		return cp, err
 	}
-	local := cp.Local()
-	old, id := local.Identity, store.Identity{}
 	switch {
 	case token == nil && old.HostID != "":
 		return cp, errors.Join(checkHostID(old.HostID, set), renew(cp, old))
@@ -92,14 +97,18 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 	})
 }
 
-// joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set.
+// isMember tells a host that has joined by a token from a founder and from a new one.
+func isMember(id store.Identity) bool { return id.HostID != "" && id.CAKey.Empty() }
+
+// joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set. With store.ErrExpired the
+// token comes along.
 func joinToken(set settings.Settings, p paths) (*store.Token, error) {
 	if set.Join == "" {
 		return nil, nil
 	}
 	token, err := store.ParseToken(p.host(set.Join))
 	if err != nil {
-		return nil, fmt.Errorf("%w JOIN: %w", errSetting, err)
+		return &token, fmt.Errorf("%w JOIN: %w", errSetting, err)
 	}
 	if token.Environment != set.Environment {
 		return nil, fmt.Errorf("%w JOIN: the token is for environment %q, but ENVIRONMENT is %q", errSetting, token.Environment, set.Environment)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/settings"
 	"github.com/meshsec/meshsec/store"
 )
@@ -172,4 +173,37 @@ func TestASecondAgentIsRefused(t *testing.T) {
 	if _, err := r.open(); err == nil || !strings.Contains(err.Error(), "default.db") {
 		t.Error(err)
 	}
+}
+
+// JOIN stays set for years; a reboot must not stop a member because the token has ended or its file was tidied away.
+func TestAMemberOutlivesItsToken(t *testing.T) {
+	ca, err := store.NewCA("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := ca.NewToken([]string{"https://192.0.2.1:2379"}, "edge", 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(short.Encode()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, map[string]string{"JOIN": file})
+	id := r.identity(nothing)
+	teststore.Wait(t, "the token to expire", func() bool {
+		_, err := store.ParseToken(short.Encode())
+		return errors.Is(err, store.ErrExpired)
+	})
+	if again := r.identity(nothing); again.HostID != id.HostID {
+		t.Error("another host after its token expired")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if again := r.identity(nothing); again.HostID != id.HostID {
+		t.Error("another host after its token's file went")
+	}
+	newRig(t, map[string]string{"JOIN": file}).refused("JOIN", file) // for a new host it is an error
+	newRig(t, map[string]string{"JOIN": short.Encode()}).refused("JOIN", "expired")
 }
