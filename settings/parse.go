@@ -51,7 +51,7 @@ func (v Values) Parse() (Settings, error) {
 		Advertise:    v["ADVERTISE"],
 		Port:         p.port("PORT"),
 		Encap:        p.oneOf("ENCAP", "udp", "esp"),
-		DataPlane:    p.oneOf("DATAPLANE", "auto", "userspace"),
+		DataPlane:    p.oneOf("DATAPLANE", "auto", "kernel", "userspace"),
 		Scope:        p.oneOf("SCOPE", "local"),
 		HostID:       v["HOST_ID"],
 		HostName:     v["HOST_NAME"],

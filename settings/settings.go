@@ -40,7 +40,7 @@ var All = []Setting{
 	{"ADVERTISE", "", "underlay address of this host: address, interface or CIDR, comma-separated; empty: the address of the default route", false},
 	{"PORT", "4500", "UDP port of handshake and ESP", false},
 	{"ENCAP", "udp", "how ESP crosses the underlay: udp, or esp (IP protocol 50, no NAT on the path) towards hosts that have it, too", false},
-	{"DATAPLANE", "auto", "auto or userspace", false},
+	{"DATAPLANE", "auto", "kernel, userspace, or auto: the kernel's where all of it works, else userspace", false},
 	{"SCOPE", "local", "scope of the network driver: local", false},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},
 	{"HOST_NAME", "", "this host's name in the environment; empty: the host's own name", false},

@@ -94,7 +94,7 @@ func TestBadValuesNameSettingValueAndWhatIsAllowed(t *testing.T) {
 		{"ENVIRONMENT", "a/b", "lower-case letters"},
 		{"ENVIRONMENT", "", "lower-case letters"},
 		{"ENCAP", "gre", "udp or esp"},
-		{"DATAPLANE", "dpdk", "auto or userspace"},
+		{"DATAPLANE", "dpdk", "auto or kernel or userspace"},
 		{"SCOPE", "swarm", "local"},
 		{"POOLS", "10.42.0.0/16,10.42.8.0/24", "overlap"},
 		{"POOLS", "10.42.0.1/16", "without host bits"},

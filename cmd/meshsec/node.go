@@ -15,7 +15,6 @@ import (
 	"github.com/meshsec/meshsec/ipam"
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/ipsec/handshake"
-	"github.com/meshsec/meshsec/ipsec/tun"
 	"github.com/meshsec/meshsec/ipsec/underlay"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/mesh"
@@ -44,7 +43,8 @@ type node struct {
 	router     *link.Router
 	socket     *underlay.Socket
 	esp        *underlay.ESPSocket // nil: ENCAP is not esp
-	plane      *tun.Plane
+	plane      dataplane
+	ciphers    []ipsec.Cipher // of this host and its plane, the preferred one first
 	handshake  *handshake.Loop
 	mesh       *mesh.Reconciler
 	prober     *prober
@@ -129,28 +129,6 @@ func (n *node) openRouter(p paths) (err error) {
 		return err
 	}
 	n.closers = append(n.closers, n.router.Close)
-	return nil
-}
-
-func (n *node) openDataPlane() (err error) {
-	if n.socket, err = underlay.Open(underlay.Config{Addrs: n.addrs, Port: uint16(n.set.Port)}, n.log); err != nil {
-		return fmt.Errorf("settings ADVERTISE and PORT: %w", err)
-	}
-	n.closers = append(n.closers, n.socket.Close)
-	if ipsec.Encap(n.set.Encap) == ipsec.EncapESP {
-		if n.esp, err = underlay.OpenESP(n.addrs, n.log); err != nil {
-			return fmt.Errorf("setting ENCAP: %w", err)
-		}
-		n.closers = append(n.closers, n.esp.Close)
-	}
-	if n.plane, err = tun.Open(n.router, n.socket, n.esp, n.log); err != nil {
-		return err
-	}
-	n.closers = append(n.closers, n.plane.Close)
-	n.dataPlane, n.dataPlaneReason = "userspace", "the only one of this version"
-	if n.set.DataPlane == "userspace" {
-		n.dataPlaneReason = "set by DATAPLANE"
-	}
 	return nil
 }
 

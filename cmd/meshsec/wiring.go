@@ -25,7 +25,7 @@ func (n *node) openMesh() error {
 		log: n.log, start: time.Now(), peers: map[string]*probed{}}
 
 	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
-		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader, handshake.Options{Ciphers: ciphers(), Start: time.Now()})
+		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader, handshake.Options{Ciphers: n.ciphers, Start: time.Now()})
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
