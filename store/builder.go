@@ -36,11 +36,19 @@ func (b *builder) set(key string, value []byte) {
 		writable(b, &b.next.Bad)[badName(key)] = err.Error()
 		return
 	}
+	b.take(k, fact)
+}
+
+// take takes over a fact that was found good.
+func (b *builder) take(k factKey, fact any) {
+	b.changed = true
 	switch k.kind {
 	case kindHost:
 		writable(b, &b.next.Hosts)[k.host] = fact.(Host)
 	case kindAlive:
-		writable(b, &b.next.Alive)[k.host] = true
+		if _, out := b.next.Revoked[k.host]; !out {
+			writable(b, &b.next.Alive)[k.host] = true
+		}
 	case kindNetwork:
 		writable(b, &b.next.Networks)[k.network] = fact.(Network)
 	case kindBlock:
@@ -52,6 +60,8 @@ func (b *builder) set(key string, value []byte) {
 	case kindEndpoint:
 		e := fact.(Endpoint)
 		b.endpointsOf(k.host)[e.Key()] = e
+	case kindRevoked:
+		writable(b, &b.next.Revoked)[k.host] = fact.(Revocation)
 	case kindCA:
 		b.next.CA = fact.(authority).Cert
 	}
@@ -86,8 +96,36 @@ func (b *builder) drop(k factKey) {
 		removeFrom(b, &b.next.Routers, k.addr)
 	case kindEndpoint:
 		b.dropEndpoint(EndpointKey{k.host, k.network, k.addr})
+	case kindRevoked:
+		removeFrom(b, &b.next.Revoked, k.host)
 	case kindCA:
 		b.next.CA = nil
+	}
+}
+
+// claim is the claim that the next Snapshot has at a key.
+func (b *builder) claim(k factKey) (Claim, bool) {
+	var c Claim
+	var ok bool
+	switch k.kind {
+	case kindBlock:
+		c, ok = b.next.Blocks[BlockKey{k.network, k.prefix}]
+	case kindStatic:
+		c, ok = b.next.Statics[AddrKey{k.network, k.addr}]
+	case kindRouter:
+		c, ok = b.next.Routers[k.addr]
+	}
+	return c, ok
+}
+
+// note says why a value is ignored; empty: it is not.
+func (b *builder) note(key, why string) {
+	if have := b.next.Bad[badName(key)]; have == why {
+		return
+	}
+	b.changed = true
+	if removeFrom(b, &b.next.Bad, badName(key)); why != "" {
+		writable(b, &b.next.Bad)[badName(key)] = why
 	}
 }
 

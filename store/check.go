@@ -26,6 +26,12 @@ func decodeValue(k factKey, value []byte) (any, error) {
 		return decodeChecked(value, func(n *Network) error { return errors.Join(sameName("name", n.Name, k.network), n.Check()) })
 	case kindBlock, kindStatic, kindRouter:
 		return decodeChecked(value, func(c *Claim) error { return errors.Join(checkVersion(c.V), CheckHostID(c.Host)) })
+	case kindReleased:
+		return decodeChecked(value, func(r *Release) error { return errors.Join(checkVersion(r.V), sameName("host", r.Host, k.host)) })
+	case kindRevoked:
+		return decodeChecked(value, func(r *Revocation) error {
+			return errors.Join(checkVersion(r.V), sameName("host", r.Host, k.host), checkText("name", r.Name))
+		})
 	case kindEndpoint:
 		return decodeChecked(value, func(e *Endpoint) error { return e.check(k) })
 	case kindCA:

@@ -82,7 +82,10 @@ func (s *Store) claim(ctx context.Context, k factKey, condition clientv3.Cmp) (o
 	full, network := s.prefix+key, s.key(networkKey(k.network))
 	s.own.pin(key)
 	epoch := s.own.currentEpoch()
-	value := mustEncode(Claim{V: Version, Host: s.cfg.Self, Since: time.Now().UTC()})
+	value, err := s.sealFact(key, Claim{V: Version, Host: s.cfg.Self, Since: s.own.after(key, time.Now().UTC())})
+	if err != nil {
+		return "", false, err
+	}
 	put := []clientv3.Op{clientv3.OpPut(full, string(value))}
 	look := []clientv3.Op{clientv3.OpGet(full), clientv3.OpGet(network, clientv3.WithCountOnly())}
 	r, err := s.commit(ctx, []clientv3.Cmp{absent(full), present(network), condition}, put, look)

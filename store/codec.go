@@ -108,8 +108,14 @@ func fieldNames[T any]() map[string]bool {
 	return names
 }
 
-func mustEncode(fact json.Marshaler) []byte {
-	b, err := fact.MarshalJSON()
+func mustEncode(fact any) []byte {
+	var b []byte
+	var err error
+	if m, ok := fact.(json.Marshaler); ok {
+		b, err = m.MarshalJSON() // json.Marshal would go over the result once more
+	} else {
+		b, err = json.Marshal(fact)
+	}
 	if err != nil { // facts hold nothing that JSON can't; Extra was valid JSON when it was read
 		panic(fmt.Sprintf("fact %T: %v", fact, err))
 	}

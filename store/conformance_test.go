@@ -175,11 +175,7 @@ func conformCompaction(t *testing.T, s *server) {
 	s.start(t)
 	var last int64
 	for n := range 20 {
-		r, err := c.Put(callCtx(t), a.prefix+hostKey(hostB).String(), fmt.Sprintf(`{"v":1,"id":%q,"name":"beta%d"}`, hostB, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		last = r.Header.Revision
+		last = s.put(t, hostB, hostKey(hostB), s.hostFact(t, hostB, fmt.Sprint("beta", n), uint64(n)))
 	}
 	if _, err := c.Compact(callCtx(t), last); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func debianServer(t testing.TB) *server {
 	}
 	clients := fmt.Sprintf("https://127.0.0.1:%d", freePort(t))
 	peers := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
-	s := &server{founder: id, endpoints: []string{clients}, dir: filepath.Join(t.TempDir(), "etcd")}
+	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, endpoints: []string{clients}, dir: filepath.Join(t.TempDir(), "etcd")}
 	s.start = func(t testing.TB) {
 		t.Helper()
 		c := exec.Command(debianEtcd, "--name", "d", "--data-dir", s.dir,

@@ -27,6 +27,7 @@ type Host struct {
 	Router          netip.Addr   `json:"router,omitzero"`             // router address
 	UnderlayMTU     int          `json:"underlay_mtu,omitempty"`      // bytes
 	Since           time.Time    `json:"since,omitzero"`
+	Seq             uint64       `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
 	Sig             []byte       `json:"sig,omitempty"`
 	// Extra are the fields that this version does not know; they are written back as they were read.
 	Extra map[string]json.RawMessage `json:"-"`
@@ -55,6 +56,23 @@ type Claim struct {
 	Since time.Time                  `json:"since,omitzero"`
 	Sig   []byte                     `json:"sig,omitempty"`
 	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Release is the fact released/<host-id>/<key of the claim>: the host has given up every claim on it that is not younger.
+type Release struct {
+	V     int       `json:"v"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+	Sig   []byte    `json:"sig,omitempty"`
+}
+
+// Revocation is the fact revoked/<host-id>, signed with the authority's key: the host is shut out for good.
+type Revocation struct {
+	V     int       `json:"v"`
+	Host  string    `json:"host"`
+	Name  string    `json:"name,omitempty"` // that it had, for people
+	Since time.Time `json:"since"`
+	Sig   []byte    `json:"sig,omitempty"`
 }
 
 // Endpoint is the fact endpoints/<host-id>/<network>/<address>: one container's attachment. Written by that host only.

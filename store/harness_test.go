@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -49,6 +50,7 @@ func freePort(t testing.TB) int {
 // server is an etcd that a test may stop and start: the embedded one, or Debian's.
 type server struct {
 	founder   Identity
+	hosts     map[string]Identity // issued so far, by ID
 	endpoints []string
 	dir       string
 	stop      func()
@@ -69,7 +71,7 @@ func embeddedServer(t testing.TB) *server {
 	}
 	cfg := EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: hostA, Addrs: []netip.Addr{loopback},
 		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quietLog(t)}
-	s := &server{founder: id, dir: cfg.Dir}
+	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, dir: cfg.Dir}
 	s.start = func(t testing.TB) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -105,6 +107,54 @@ func (s *server) config(t testing.TB, self string) Config {
 	return Config{Environment: testEnv, Endpoints: s.endpoints, TLS: tls, Self: self}
 }
 
+// identity is that of a host of the environment.
+func (s *server) identity(t testing.TB, self string) Identity {
+	t.Helper()
+	if id, ok := s.hosts[self]; ok {
+		return id
+	}
+	ca, err := s.founder.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.Issue(self, "", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hosts[self] = Identity{Environment: testEnv, HostID: self, Cert: cert, Key: Secret{key}, CA: ca.Cert}
+	return s.hosts[self]
+}
+
+// signed is a fact as its host would write it.
+func (s *server) signed(t testing.TB, host string, k factKey, fact any) string {
+	t.Helper()
+	_, key, err := keyPair(s.identity(t, host).Cert, s.identity(t, host).Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(seal(key.(ed25519.PrivateKey), testEnv, k.String(), mustEncode(fact)))
+}
+
+// put writes a fact as its host would, past that host's Store.
+func (s *server) put(t testing.TB, host string, k factKey, fact any) int64 {
+	t.Helper()
+	r, err := s.client(t).Put(callCtx(t), Prefix(testEnv)+k.String(), s.signed(t, host, k, fact))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Header.Revision
+}
+
+// hostFact is a good fact of a host.
+func (s *server) hostFact(t testing.TB, host, name string, seq uint64) Host {
+	t.Helper()
+	cert, err := CertDER(s.identity(t, host).Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Host{V: 1, ID: host, Name: name, Cert: cert, Seq: seq}
+}
+
 // member is one host: its checkpoint and its running Store.
 type member struct {
 	*Store
@@ -127,9 +177,22 @@ func (s *server) joinWith(t testing.TB, self string, cp *Checkpoint, change ...f
 	for _, fn := range change {
 		fn(&cfg)
 	}
+	if self != "" && cp.Local().Identity.HostID == "" {
+		mustUpdate(t, cp, func(l *Local) { l.Identity = s.identity(t, self) })
+	}
 	st, err := Open(cfg, cp, quietLog(t))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, host := range []string{hostA, hostB} { // most tests need no facts of the hosts
+		h := s.hostFact(t, host, "", 0)
+		public, err := st.trust.verifyCert(h.Cert, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := st.trust.authors[host]; !ok {
+			st.trust.authors[host] = author{cert: h.Cert, public: public}
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -19,6 +19,8 @@ const (
 	kindRouter   = "routers"
 	kindEndpoint = "endpoints"
 	kindCA       = "ca"
+	kindReleased = "released"
+	kindRevoked  = "revoked"
 )
 
 // factKey is a key below Prefix, taken apart. Which fields count is the kind's matter.
@@ -28,6 +30,7 @@ type factKey struct {
 	network string
 	addr    netip.Addr
 	prefix  netip.Prefix
+	claim   string // the key of the claim that a release is about
 }
 
 func hostKey(id string) factKey      { return factKey{kind: kindHost, host: id} }
@@ -38,14 +41,20 @@ func blockKey(k BlockKey) factKey {
 }
 func staticKey(k AddrKey) factKey    { return factKey{kind: kindStatic, network: k.Network, addr: k.Addr} }
 func routerKey(a netip.Addr) factKey { return factKey{kind: kindRouter, addr: a} }
+func revokedKey(id string) factKey   { return factKey{kind: kindRevoked, host: id} }
+func releasedKey(host, claim string) factKey {
+	return factKey{kind: kindReleased, host: host, claim: claim}
+}
 func endpointKey(k EndpointKey) factKey {
 	return factKey{kind: kindEndpoint, host: k.Host, network: k.Network, addr: k.Addr}
 }
 
 func (k factKey) String() string {
 	switch k.kind {
-	case kindHost, kindAlive:
+	case kindHost, kindAlive, kindRevoked:
 		return k.kind + "/" + k.host
+	case kindReleased:
+		return k.kind + "/" + k.host + "/" + k.claim
 	case kindNetwork:
 		return k.kind + "/" + k.network
 	case kindBlock:
@@ -60,6 +69,11 @@ func (k factKey) String() string {
 	return k.kind
 }
 
+// isClaim says whether the value is a Claim.
+func (k factKey) isClaim() bool {
+	return k.kind == kindBlock || k.kind == kindStatic || k.kind == kindRouter
+}
+
 // errOtherKind marks a key that is none of these facts: a later version's, perhaps. It is passed over in silence.
 var errOtherKind = errors.New("not a fact of this version")
 
@@ -69,7 +83,14 @@ func parseKey(s string) (factKey, error) {
 	k := factKey{kind: kind}
 	var err error
 	switch kind {
-	case kindHost, kindAlive:
+	case kindReleased:
+		k.host, k.claim, _ = strings.Cut(rest, "/")
+		var of factKey
+		if of, err = parseKey(k.claim); err == nil && !of.isClaim() {
+			err = errors.New("a release of no claim")
+		}
+		err = errors.Join(CheckHostID(k.host), err)
+	case kindHost, kindAlive, kindRevoked:
 		k.host, err = rest, CheckHostID(rest)
 	case kindNetwork:
 		k.network, err = rest, CheckName(rest)
@@ -95,6 +116,9 @@ func parseKey(s string) (factKey, error) {
 	case kindCA:
 	default:
 		return k, errOtherKind
+	}
+	if errors.Is(err, errOtherKind) { // of the claim in a release
+		err = errors.New("a release of no claim")
 	}
 	if err == nil && k.String() != s {
 		err = errors.New("the key is not in its normal form")

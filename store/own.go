@@ -22,18 +22,21 @@ type ownFacts struct {
 	epoch   int                  // counts forget, so that an answer from before does not come in after it
 	changed bool                 // by another's hand, since takeChanged
 	pins    map[string]time.Time // claims that the Checkpoint may not have yet → since when
+	// released are this host's releases by the claim's key, for a claim is good only if it is younger.
+	released map[string]time.Time
 }
 
 // ownFact is one key. Its revision tells which of two accounts of it is the later one.
 type ownFact struct {
 	hash     uint64
 	revision int64
-	gone     bool // deleted by this host; the watch has not shown it yet
+	gone     bool      // deleted by this host; the watch has not shown it yet
+	since    time.Time // of a claim
 }
 
 func (o *ownFacts) init(self string) {
 	o.self, o.seed = self, maphash.MakeSeed()
-	o.entries, o.pins = map[string]ownFact{}, map[string]time.Time{}
+	o.entries, o.pins, o.released = map[string]ownFact{}, map[string]time.Time{}, map[string]time.Time{}
 }
 
 func (o *ownFacts) hash(value []byte) uint64 { return maphash.Bytes(o.seed, value) }
@@ -50,18 +53,45 @@ func (o *ownFacts) mine(key string, value []byte) bool {
 	case kindEndpoint:
 		return strings.HasPrefix(rest, o.self+"/")
 	case kindBlock, kindStatic, kindRouter:
-		return ownerOf(value, o.self) == o.self
+		return claimOf(value, o.self).Host == o.self
 	}
 	return false
 }
 
-// ownerOf reads the host from a claim, cheaply when it can't be self.
-func ownerOf(value []byte, self string) string {
+// claimOf reads a claim, cheaply when it can't be that of self.
+func claimOf(value []byte, self string) Claim {
 	var c Claim
 	if !bytes.Contains(value, []byte(self)) || json.Unmarshal(value, &c) != nil {
-		return ""
+		return Claim{}
 	}
-	return c.Host
+	return c
+}
+
+// since is when a claim of this host began.
+func (o *ownFacts) since(key string, value []byte) time.Time {
+	if k, err := parseKey(key); err != nil || !k.isClaim() {
+		return time.Time{}
+	}
+	return claimOf(value, o.self).Since
+}
+
+// after gives a time for a new claim: t, or later if the host has released it since then.
+func (o *ownFacts) after(key string, t time.Time) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if released := o.released[key]; !t.After(released) {
+		return released.Add(1)
+	}
+	return t
+}
+
+// noteRelease keeps a release of this host.
+func (o *ownFacts) noteRelease(key string, value []byte) {
+	claim, ok := strings.CutPrefix(key, kindReleased+"/"+o.self+"/")
+	var r Release
+	if ok && o.self != "" && json.Unmarshal(value, &r) == nil && r.Since.After(o.released[claim]) {
+		o.released[claim] = r.Since
+	}
 }
 
 // observe takes in what a list or the watch shows.
@@ -69,13 +99,14 @@ func (o *ownFacts) observe(key string, value []byte, revision int64) {
 	mine := o.mine(key, value)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.noteRelease(key, value)
 	have, known := o.entries[key]
 	if known && have.revision >= revision || !known && !mine {
 		return
 	}
 	o.changed = true
 	if mine {
-		o.entries[key] = ownFact{hash: o.hash(value), revision: revision}
+		o.entries[key] = ownFact{hash: o.hash(value), revision: revision, since: o.since(key, value)}
 	} else {
 		delete(o.entries, key) // a claim that changed hands
 	}
@@ -131,7 +162,7 @@ func (o *ownFacts) wrote(epoch int, key string, value []byte, revision int64) {
 	if epoch != o.epoch || o.entries[key].revision > revision {
 		return
 	}
-	o.entries[key] = ownFact{hash: o.hash(value), revision: revision, gone: value == nil}
+	o.entries[key] = ownFact{hash: o.hash(value), revision: revision, gone: value == nil, since: o.since(key, value)}
 }
 
 func (o *ownFacts) currentEpoch() int {

@@ -3,13 +3,15 @@ package store
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // write is one key below the prefix and its new value; nil: delete.
 type write struct {
 	key      string
 	value    []byte
-	revision int64 // of the value that is deleted
+	revision int64     // of the value that is replaced or deleted
+	since    time.Time // of the claim that is released
 }
 
 // plan is what is missing in etcd, and what is there without reason.
@@ -17,6 +19,7 @@ type plan struct {
 	claims    []write // create if absent
 	writes    []write // put, or delete
 	releases  []write // claims to delete, when they are no longer pinned
+	resigned  []write // claims to write again: this host has another key, or somebody has changed them
 	confirmed map[string]bool
 	conflicts map[string]string
 }
@@ -26,6 +29,7 @@ func (s *Store) plan(have map[string]ownFact) plan {
 	local, snap := s.cp.Local(), s.Snapshot()
 	p := plan{confirmed: map[string]bool{}, conflicts: map[string]string{}}
 	want := map[string][]byte{}
+	defer s.sealer.remember()()
 	s.wantFacts(want, local, snap)
 	for key, value := range want {
 		if f, ok := have[key]; !ok || f.gone || f.hash != s.own.hash(value) {
@@ -40,13 +44,22 @@ func (s *Store) plan(have map[string]ownFact) plan {
 	for key, claim := range claims {
 		p.confirmed[key] = true
 		if f, ok := have[key]; ok && !f.gone {
+			claim.Since = f.since
+			if value, err := s.sealFact(key, claim); err == nil && s.own.hash(value) != f.hash {
+				p.resigned = append(p.resigned, write{key: key, value: value, revision: f.revision})
+			}
 			continue
 		}
 		if owner := claimOwner(snap, key); owner != "" && owner != s.cfg.Self {
 			p.conflicts[key] = owner
 			continue
 		}
-		p.claims = append(p.claims, write{key: key, value: mustEncode(claim)})
+		claim.Since = s.own.after(key, claim.Since)
+		if value, err := s.sealFact(key, claim); err == nil {
+			p.claims = append(p.claims, write{key: key, value: value})
+		} else {
+			s.complain(err)
+		}
 	}
 	for key, f := range have {
 		switch kind, _, _ := strings.Cut(key, "/"); {
@@ -54,33 +67,39 @@ func (s *Store) plan(have map[string]ownFact) plan {
 		case kind == kindEndpoint:
 			p.writes = append(p.writes, write{key: key})
 		case kind == kindBlock || kind == kindStatic:
-			p.releases = append(p.releases, write{key: key, revision: f.revision})
+			p.releases = append(p.releases, write{key: key, revision: f.revision, since: f.since})
 		}
 	}
 	byKey := func(a, b write) int { return strings.Compare(a.key, b.key) }
 	slices.SortFunc(p.claims, byKey)
 	slices.SortFunc(p.writes, byKey)
 	slices.SortFunc(p.releases, byKey)
+	slices.SortFunc(p.resigned, byKey)
 	return p
 }
 
 // wantFacts adds the facts that this host writes about itself. Fields that a newer version of the agent has put there
 // stay as long as the fact is about the same thing.
 func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) {
-	if host := s.host.Load(); host != nil {
-		h := *host
-		if h.Extra == nil {
-			h.Extra = snap.Hosts[h.ID].Extra
+	add := func(k factKey, fact any) {
+		key := k.String()
+		value, err := s.sealFact(key, fact)
+		if err != nil {
+			s.complain(err)
+			return
 		}
-		want[hostKey(h.ID).String()] = mustEncode(h)
+		want[key] = value
+	}
+	if host := s.host.Load(); host != nil {
+		add(hostKey(host.ID), s.sealer.host.next(*host, local.Identity, snap.Hosts[host.ID]))
 	}
 	for _, l := range local.Endpoints {
 		e := l.Endpoint
-		e.V, e.Host = Version, s.cfg.Self
+		e.V, e.Host, e.Sig = Version, s.cfg.Self, nil
 		if have, ok := snap.Endpoint(e.Key()); ok && e.Extra == nil && have.ID == e.ID {
 			e.Extra = have.Extra
 		}
-		want[endpointKey(e.Key()).String()] = mustEncode(e)
+		add(endpointKey(e.Key()), e)
 	}
 }
 
@@ -88,7 +107,7 @@ func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) 
 func wantClaims(local *Local, self string) map[string]Claim {
 	want := map[string]Claim{}
 	add := func(k factKey, c Claim) {
-		c.V, c.Host = Version, self
+		c.V, c.Host, c.Sig = Version, self, nil
 		want[k.String()] = c
 	}
 	for k, c := range local.Blocks {

@@ -66,6 +66,11 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 		}
 	}
 	s.setConflicts(p.conflicts)
+	for _, claim := range p.resigned {
+		if err := s.publishAgain(ctx, epoch, claim); err != nil {
+			return 0, err
+		}
+	}
 	for len(p.writes) > 0 {
 		n := batchSize(p.writes)
 		if err := s.publishBatch(ctx, epoch, p.writes[:n]); err != nil {
@@ -135,14 +140,13 @@ func (s *Store) publishClaim(ctx context.Context, epoch int, w write) (owner str
 	return s.cfg.Self, nil
 }
 
-// publishRelease deletes a claim that the Checkpoint does not have (any more), unless it was claimed anew meanwhile.
-func (s *Store) publishRelease(ctx context.Context, epoch int, w write) error {
+// publishAgain writes an own claim anew if it is still what was seen.
+func (s *Store) publishAgain(ctx context.Context, epoch int, w write) error {
 	full := s.prefix + w.key
 	unchanged := clientv3.Compare(clientv3.ModRevision(full), "=", w.revision)
-	r, err := s.commit(ctx, []clientv3.Cmp{unchanged}, []clientv3.Op{clientv3.OpDelete(full)}, nil)
+	r, err := s.commit(ctx, []clientv3.Cmp{unchanged}, []clientv3.Op{clientv3.OpPut(full, string(w.value))}, nil)
 	if err == nil && r.Succeeded {
-		s.own.wrote(epoch, w.key, nil, r.Header.Revision)
-		s.log.WithField("claim", w.key).Debug("claim released")
+		s.own.wrote(epoch, w.key, w.value, r.Header.Revision)
 	}
 	return err
 }

@@ -40,12 +40,9 @@ func TestPublisherPutsBackWhatEtcdLost(t *testing.T) {
 
 func TestPublisherRemovesWhatIsNotLocal(t *testing.T) {
 	s := embeddedServer(t)
-	c := s.client(t)
 	e, other := testEndpoint(hostA, 2), testEndpoint(hostB, 3)
 	for _, f := range []Endpoint{e, other} {
-		if _, err := c.Put(callCtx(t), Prefix(testEnv)+endpointKey(f.Key()).String(), string(mustEncode(f))); err != nil {
-			t.Fatal(err)
-		}
+		s.put(t, f.Host, endpointKey(f.Key()), f)
 	}
 	a := s.join(t, hostA)
 	a.await(t, "the end of the own endpoint that is not local", func(snap *Snapshot) bool {
@@ -174,12 +171,9 @@ func TestPublisherManyAndOneBad(t *testing.T) {
 
 func TestPublisherKeepsUnknownFields(t *testing.T) {
 	s := embeddedServer(t)
-	c := s.client(t)
 	e := testEndpoint(hostA, 2)
 	e.Extra = map[string]json.RawMessage{"future": json.RawMessage(`[1]`)}
-	if _, err := c.Put(callCtx(t), Prefix(testEnv)+endpointKey(e.Key()).String(), string(mustEncode(e))); err != nil {
-		t.Fatal(err)
-	}
+	s.put(t, hostA, endpointKey(e.Key()), e)
 	cp, _ := tempCheckpoint(t)
 	e.Extra, e.Name = nil, "renamed"
 	mustUpdate(t, cp, func(l *Local) { l.Endpoints[e.ID] = LocalEndpoint{Endpoint: e} })

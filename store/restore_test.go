@@ -63,17 +63,13 @@ func conformOtherCluster(t *testing.T, s *server) {
 
 func conformBackwards(t *testing.T, s *server) {
 	a := s.join(t, hostA)
-	c := s.client(t)
 	s.stop()
 	backup := t.TempDir() + "/backup"
 	if err := os.CopyFS(backup, os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
 	}
 	s.start(t)
-	value := fmt.Sprintf(`{"v":1,"id":%q,"name":"beta"}`, hostB)
-	if _, err := c.Put(callCtx(t), a.prefix+hostKey(hostB).String(), value); err != nil {
-		t.Fatal(err)
-	}
+	s.put(t, hostB, hostKey(hostB), s.hostFact(t, hostB, "beta", 1))
 	e := testEndpoint(hostA, 1)
 	mustUpdate(t, a.cp, func(l *Local) { l.Endpoints[e.ID] = LocalEndpoint{Endpoint: e} })
 	a.await(t, "host and endpoint", func(snap *Snapshot) bool { return len(snap.Hosts) == 1 && snap.EndpointCount() == 1 })

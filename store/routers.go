@@ -33,7 +33,10 @@ func (s *Store) ClaimRouter(ctx context.Context, pool netip.Prefix) (netip.Addr,
 			return addr, err
 		}
 		key := routerKey(addr).String()
-		value := mustEncode(Claim{V: Version, Host: s.cfg.Self})
+		value, err := s.sealFact(key, Claim{V: Version, Host: s.cfg.Self})
+		if err != nil {
+			return netip.Addr{}, err
+		}
 		epoch := s.own.currentEpoch()
 		t, err := s.commit(ctx, []clientv3.Cmp{absent(s.prefix + key)}, []clientv3.Op{clientv3.OpPut(s.prefix+key, string(value))}, nil)
 		if err != nil {

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	snapshotKey = "snapshot"
-	saveEvery   = 10 * time.Second
-	saveShare   = 50 // at most one part in so many of the time goes into saving
+	snapshotKey  = "snapshot"
+	saveEvery    = 10 * time.Second
+	savedVersion = 2  // what is saved was verified; 1 was not
+	saveShare    = 50 // at most one part in so many of the time goes into saving
 )
 
 // savedHead is the first line of a saved snapshot; each fact follows as a line of its own, as etcd has it.
@@ -64,7 +65,7 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 	var out bytes.Buffer
 	packed, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // a level that exists
 	lines := json.NewEncoder(packed)
-	err := lines.Encode(savedHead{Version, environment, snap.Revision, snap.ClusterID, snap.Taken})
+	err := lines.Encode(savedHead{savedVersion, environment, snap.Revision, snap.ClusterID, snap.Taken})
 	each := func(k factKey, fact any) {
 		value, encodeErr := json.Marshal(fact)
 		if encodeErr == nil {
@@ -91,6 +92,9 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 		each(endpointKey(k), e)
 		return true
 	})
+	for id, r := range snap.Revoked {
+		each(revokedKey(id), r)
+	}
 	if snap.CA != nil {
 		each(factKey{kind: kindCA}, authority{Version, snap.CA})
 	}
@@ -103,7 +107,8 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 	return nil
 }
 
-// loadSnapshot reads what saveSnapshot wrote; the zero Snapshot if there is none. Its facts are checked as etcd's are.
+// loadSnapshot reads what saveSnapshot wrote; the zero Snapshot if there is none. Its facts are checked as etcd's are, but for the
+// signatures, which were good when they were saved.
 func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 	value, err := withFaults(func() ([]byte, error) { return c.snapshot.get(snapshotKey) })
 	if err != nil {
@@ -121,7 +126,7 @@ func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 	if err := lines.Decode(&head); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	if head.V != Version || head.Environment != environment {
+	if head.V != savedVersion || head.Environment != environment {
 		return nil, fmt.Errorf("snapshot: of version %d and environment %q", head.V, head.Environment)
 	}
 	b := newBuilder(&Snapshot{Revision: head.Revision, ClusterID: head.ClusterID, Taken: head.Taken, FromDisk: true})

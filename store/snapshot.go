@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// Snapshot is a complete, immutable copy of the facts. Zero value: no facts. Readers never modify it, nor anything it
+// Snapshot is a complete, immutable copy of the facts. Hosts, claims and endpoints are in it only if their author's
+// signature is good, see Bad for the others. A claim is the first good one that this host has seen, until its owner
+// releases it, whatever etcd has now. Zero value: no facts. Readers never modify it, nor anything it
 // refers to; successive Snapshots share what has not changed.
 type Snapshot struct {
 	Revision  int64     // the etcd revision it stands for; 0: none yet, unless FromDisk
@@ -21,8 +23,10 @@ type Snapshot struct {
 	Routers  map[netip.Addr]Claim
 	// Endpoints by host ID, then by key: an event costs a copy of one host's map only. See EachEndpoint, FindEndpoint.
 	Endpoints map[string]map[EndpointKey]Endpoint
-	CA        []byte            // certificate of the environment's authority, DER; nil: none
-	Bad       map[string]string // key below Prefix → why its value is ignored
+	// Revoked are the hosts that are shut out. They are in no other field, but for claims that are not yet free.
+	Revoked map[string]Revocation
+	CA      []byte            // certificate of the environment's authority, DER; nil: none
+	Bad     map[string]string // key below Prefix → why its value is ignored
 }
 
 // Empty says that there are no facts yet, neither from etcd nor from disk: nothing may be added or removed by it.

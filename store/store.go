@@ -43,6 +43,8 @@ type Store struct {
 
 	host       atomic.Pointer[Host] // what SetHost was given
 	own        ownFacts
+	sealer     sealer
+	trust      trust
 	publish    chan struct{}
 	conflicts  atomic.Pointer[map[string]string]
 	complaints sync.Map // errors logged once
@@ -81,6 +83,7 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 		saved = &Snapshot{}
 	}
 	s.snapshot.Store(saved)
+	s.trust.init(cfg.Environment, func() []byte { return cp.Local().Identity.CA }, saved)
 	return s, nil
 }
 

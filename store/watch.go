@@ -140,8 +140,9 @@ func (f *follower) list(ctx context.Context) error {
 		f.own.forget() // what was written to another cluster, or after the backup was made
 	}
 	b := newBuilder(have)
-	if len(f.hashes) == 0 { // nothing of what we have was seen in etcd
-		b = newBuilder(&Snapshot{})
+	first := len(f.hashes) == 0 // nothing of what we have was seen in etcd
+	if first {
+		b = newBuilder(pinned(have, time.Now()))
 		b.changed = true
 	}
 	seen := make(map[string]bool, len(kvs))
@@ -154,6 +155,9 @@ func (f *follower) list(ctx context.Context) error {
 		if !seen[key] {
 			f.remove(b, key, header.revision)
 		}
+	}
+	if first {
+		f.trust.restagePins(&b.next)
 	}
 	f.own.retain(seen, header.revision)
 	b.next.ClusterID, b.next.Revision, b.next.FromDisk = header.clusterID, header.revision, false
@@ -218,16 +222,17 @@ func (f *follower) set(b *builder, key string, kv *mvccpb.KeyValue) {
 		return
 	}
 	f.hashes[key] = hash
-	b.set(key, kv.Value)
+	f.trust.stage(b, key, kv.Value)
 }
 
 func (f *follower) remove(b *builder, key string, revision int64) {
 	f.own.observeGone(key, revision)
 	delete(f.hashes, key)
-	b.remove(key)
+	f.trust.stage(b, key, nil)
 }
 
 func (f *follower) swap(b *builder) {
+	f.trust.settle(b, f.Snapshot())
 	b.next.Taken = time.Now()
 	next := b.next
 	f.snapshot.Store(&next)
