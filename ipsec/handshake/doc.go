@@ -7,15 +7,22 @@
 // Every message goes behind the non-ESP marker of RFC 3948, section 2.2 (four zero bytes, which the socket adds and
 // removes), in one datagram, or in two when it is longer than 1200 bytes. Numbers are big-endian. Each datagram starts with:
 //
-//	byte   0      type: 1 init, 2 response (reserved: 3 cookie, 4 init with cookie)
+//	byte   0      type: 1 init, 2 response, 3 cookie, 4 init with cookie
 //	byte   1      version: 1
 //	byte   2      part, from 0
 //	byte   3      parts: 1 or 2; of two, the first datagram has 1200 bytes
 //	bytes  4-7    sender's index: random, the same in both parts of a message
-//	bytes  8-11   receiver's index: in a response the sender's index of the init, in an init zero
+//	bytes  8-11   receiver's index: in a response or cookie the sender's index of the init, in an init zero
 //	bytes 12-27   MAC: first 16 bytes of HMAC-SHA256 over bytes 0-11 and 28 to the end,
-//	              key: SHA-256("meshsec mac" | receiver's X25519 public key)
+//	              key: SHA-256("meshsec mac" | receiver's X25519 public key); in a cookie zero
 //	bytes 28-     the part's share of the Noise message
+//
+// In type 4 a second MAC of 16 bytes stands before that share: HMAC-SHA256 over bytes 0-11 and 44 to the end, key: the
+// cookie. A cookie is one datagram and answers an init; its body is
+//
+//	bytes  0-23   nonce, random
+//	bytes 24-55   cookie of 16 bytes, sealed with XChaCha20-Poly1305, additional data: bytes 0-11 of the datagram,
+//	              key: SHA-256("meshsec cookie" | its sender's X25519 public key)
 //
 // The Noise protocol is Noise_IKpsk2_25519_AESGCM_SHA256, prologue "meshsec" | version | environment, psk the PPK or 32
 // zero bytes. The init is its first message:
@@ -42,6 +49,17 @@
 //	  bytes 1118-1119  and its port
 //	  bytes 1120-1123  SPI towards the initiator that the responder sends on at present; zero: none
 //	  then           nothing yet; what a later version puts here is ignored
+//
+// # Strangers and floods
+//
+// A datagram without a good MAC is never answered, and its cost is that MAC. More than 256 datagrams of inits within a second
+// are load: until a second with less is over, inits without a cookie go no further. Their first part is answered with a
+// cookie, which is shorter (8192 a second for strangers, any number for the addresses of peers), the others not at all. A
+// cookie is a MAC over the asker's address and port with a secret that is replaced every 2 minutes and known to be the
+// former one for 2 more, as in WireGuard. What has a cookie has 20 datagrams a second for each address, and those that are
+// no peer's have 2048 together. The initiator sends another init with the cookie at once, and with all inits of the next 2
+// minutes. The same cookie is asked for, load or not, while a pair that this peer has begun is unconfirmed: so a replay
+// from an invented address makes one pending pair at most.
 //
 // # Keys
 //

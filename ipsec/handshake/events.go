@@ -55,7 +55,7 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Out
 // settle ends all handshaking: the pair in use is proven.
 func (m *Machine) settle(p *peer) {
 	m.cancel(p)
-	p.attempts, p.note, p.probeAt = 0, "", never
+	p.attempts, p.note, p.probeAt, p.cookie = 0, "", never, nil
 	p.startAt = p.rekeyAt(p.out)
 }
 

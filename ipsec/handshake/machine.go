@@ -3,6 +3,7 @@ package handshake
 import (
 	"bytes"
 	"cmp"
+	"crypto/cipher"
 	"fmt"
 	"io"
 	"maps"
@@ -43,6 +44,8 @@ type Machine struct {
 	inits   map[uint32]*peer // handshakes that this host began, by index
 	spis    map[ipsec.SPI]struct{}
 	seen    seen
+	gate    gate
+	cookies cipher.AEAD // seals this host's cookies
 	parts   reassembly
 	drops   map[string]uint64
 
@@ -71,6 +74,10 @@ func newMachine(id Identity, random io.Reader, o Options, s suite) (*Machine, er
 	if err != nil {
 		return nil, fmt.Errorf("identity: private key: %w", err)
 	}
+	cookies, err := cookieCipher(static.Public)
+	if err != nil {
+		return nil, fmt.Errorf("cookies: %w", err)
+	}
 	return &Machine{
 		id: id, static: static, rand: random, options: o, suite: s,
 		prologue: prologue(id.Environment),
@@ -80,6 +87,8 @@ func newMachine(id Identity, random io.Reader, o Options, s suite) (*Machine, er
 		inits:    make(map[uint32]*peer),
 		spis:     make(map[ipsec.SPI]struct{}),
 		seen:     newSeen(),
+		gate:     newGate(random),
+		cookies:  cookies,
 		parts:    newReassembly(),
 		drops:    make(map[string]uint64),
 	}, nil

@@ -28,6 +28,9 @@ type peer struct {
 	probes     int           // sent for out
 	unknownAt  time.Duration // before this, unknown SPIs start nothing
 
+	cookie      []byte        // that the peer has asked for; nil: none
+	cookieUntil time.Duration // when the cookie is too old
+
 	attempts int            // inits sent since the last success
 	observed netip.AddrPort // of this host, as the peer sees it
 	note     string         // what went wrong last

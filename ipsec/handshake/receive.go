@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -13,23 +14,49 @@ const snapshotEvery = 2 * time.Second
 // Receive takes one datagram without its non-ESP marker. It does not keep msg.
 func (m *Machine) Receive(now time.Duration, from netip.AddrPort, msg []byte) []Output {
 	from = unmap(from)
+	if len(msg) > headerLen && msg[0] == typeCookie {
+		return m.receiveCookie(now, msg)
+	}
 	h, body, err := parseDatagram(msg, m.macKey)
 	if err != nil {
 		m.drops[dropReason(err)]++
 		return nil
 	}
-	at := m.remotes[from]
+	known := m.remotes[from] != nil
 	if h.kind == typeResponse && m.inits[h.receiver] == nil {
 		m.drops["late-response"]++
 		return nil
 	}
-	if body = m.parts.add(now, from, at != nil, h, body); body == nil {
+	proven := false
+	if h.kind == typeInitCookie {
+		proven, body = m.gate.proves(now, from, msg), body[macLen:]
+	}
+	if h.begins() && m.gate.count(now) {
+		if !proven {
+			return m.refuse(now, from, h, known)
+		}
+		if !m.gate.admit(from, known) {
+			m.drops["rate"]++
+			return nil
+		}
+	}
+	if body = m.parts.add(now, from, known, h, body); body == nil {
 		return nil
 	}
 	if h.kind == typeResponse {
 		return m.receiveResponse(now, from, h, body)
 	}
-	return m.receiveInit(now, from, h, body)
+	return m.receiveInit(now, from, h, body, proven)
+}
+
+// refuse drops an init without a cookie while this host is under load. Only a first part, which is as long as a datagram
+// can be, gets a cookie: an answer is never longer than what it answers.
+func (m *Machine) refuse(now time.Duration, from netip.AddrPort, h header, known bool) []Output {
+	m.drops["load"]++
+	if h.parts != 2 || h.part != 0 || !m.gate.mayAsk(known) {
+		return nil
+	}
+	return m.ask(now, from, h)
 }
 
 func dropReason(err error) string {
@@ -51,8 +78,9 @@ func (m *Machine) drop(from netip.AddrPort, reason, note string) []Output {
 	return nil
 }
 
-// receiveInit answers an init. The pair that it makes is pending: a replay makes one, too, but can't use it.
-func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, body []byte) []Output {
+// receiveInit answers an init. The pair that it makes is pending: a replay makes one, too, but can't use it. As long as a
+// pair is pending, a further init must prove where it comes from.
+func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, body []byte, proven bool) []Output {
 	if len(body) < 32 {
 		return m.drop(from, "payload", "")
 	}
@@ -85,6 +113,10 @@ func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, 
 	m.seen.add(now, ephemeral)
 	if init.receiver != m.id.HostID {
 		return m.drop(from, "wrong-host", fmt.Sprintf("its init is for host %q", init.receiver))
+	}
+	if !proven && slices.ContainsFunc(p.pairs, (*pair).pending) {
+		m.drops["unconfirmed"]++
+		return m.ask(now, from, h)
 	}
 	cipher, ok := chooseCipher(init.ciphers, m.options.Ciphers)
 	if !ok {

@@ -131,8 +131,8 @@ func TestThousandRekeysLoseNothing(t *testing.T) {
 			out := a.sas["b"].Out.SPI
 			keys[out] = true
 			w.hosts[len(keys)%2].soften(w.hosts[1-len(keys)%2].id, out)
-			if !w.runUntil(w.now+time.Minute, func() bool { return a.sas["b"].Out.SPI != out && settled(a, b) }) {
-				t.Fatalf("rekey %d: %+v", len(keys), a.status(b))
+			if !w.runUntil(w.now+10*time.Minute, func() bool { return a.sas["b"].Out.SPI != out && settled(a, b) }) {
+				t.Fatalf("rekey %d: %+v\n%+v\n%v\n%v", len(keys), a.status(b), b.status(a), a.m.Drops(), b.m.Drops())
 			}
 		}
 		stop = true

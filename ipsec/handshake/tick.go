@@ -63,8 +63,14 @@ func (m *Machine) begin(now time.Duration, p *peer) []Output {
 	p.init = init
 	m.inits[init.index] = p
 	h := header{kind: typeInit, sender: init.index}
+	if now >= p.cookieUntil {
+		p.cookie = nil
+	}
+	if p.cookie != nil {
+		h.kind = typeInitCookie
+	}
 	var outputs []Output
-	for _, d := range split(h, body, macKey(p.Public[:])) {
+	for _, d := range splitWith(p.cookie, h, body, macKey(p.Public[:])) {
 		outputs = append(outputs, Send{p.Remote, d})
 	}
 	return outputs

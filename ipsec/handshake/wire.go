@@ -10,16 +10,14 @@ import (
 const (
 	protocolVersion = 1
 
-	typeInit     = 1
-	typeResponse = 2
+	typeInit       = 1
+	typeResponse   = 2
+	typeCookie     = 3
+	typeInitCookie = 4 // an init whose sender has a cookie
 
 	headerLen = 28
 	macOffset = 12
 	macLen    = headerLen - macOffset
-	// partLen is how much of a message the first of two datagrams carries.
-	partLen = maxDatagram - headerLen
-	// maxMessage is the longest Noise message in bytes.
-	maxMessage = 2 * partLen
 )
 
 var (
@@ -44,6 +42,24 @@ func macKey(public []byte) []byte {
 	return h.Sum(nil)
 }
 
+// put writes what stands before the MAC.
+func (h header) put(d []byte) {
+	d[0], d[1], d[2], d[3] = h.kind, protocolVersion, h.part, h.parts
+	binary.BigEndian.PutUint32(d[4:], h.sender)
+	binary.BigEndian.PutUint32(d[8:], h.receiver)
+}
+
+// begins says whether the message is an init.
+func (h header) begins() bool { return h.kind == typeInit || h.kind == typeInitCookie }
+
+// proof is the second MAC, of an init whose sender has a cookie.
+func proof(cookie, datagram []byte) []byte {
+	h := hmac.New(sha256.New, cookie)
+	h.Write(datagram[:macOffset])
+	h.Write(datagram[headerLen+macLen:])
+	return h.Sum(nil)[:macLen]
+}
+
 func mac(key, datagram []byte) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write(datagram[:macOffset])
@@ -52,29 +68,38 @@ func mac(key, datagram []byte) []byte {
 }
 
 // split makes the datagrams of one message; h.part and h.parts are set here. It returns nil when body does not fit two.
-func split(h header, body, key []byte) [][]byte {
-	if len(body) > maxMessage {
+func split(h header, body, key []byte) [][]byte { return splitWith(nil, h, body, key) }
+
+// splitWith makes an init with cookie, which must be h.kind, unless cookie is nil.
+func splitWith(cookie []byte, h header, body, key []byte) [][]byte {
+	front := headerLen
+	if cookie != nil {
+		front += macLen
+	}
+	if len(body) > 2*(maxDatagram-front) {
 		return nil
 	}
 	h.parts = 1
-	if len(body) > partLen {
+	if len(body) > maxDatagram-front {
 		h.parts = 2
 	}
 	var datagrams [][]byte
 	for h.part = 0; h.part < h.parts; h.part++ {
-		n := min(len(body), partLen)
-		d := make([]byte, headerLen, headerLen+n)
-		d[0], d[1], d[2], d[3] = h.kind, protocolVersion, h.part, h.parts
-		binary.BigEndian.PutUint32(d[4:], h.sender)
-		binary.BigEndian.PutUint32(d[8:], h.receiver)
+		n := min(len(body), maxDatagram-front)
+		d := make([]byte, front, front+n)
+		h.put(d)
 		d = append(d, body[:n]...)
+		if cookie != nil {
+			copy(d[headerLen:], proof(cookie, d))
+		}
 		copy(d[macOffset:headerLen], mac(key, d))
 		datagrams, body = append(datagrams, d), body[n:]
 	}
 	return datagrams
 }
 
-// parseDatagram checks the MAC before anything else is looked at. The body aliases d.
+// parseDatagram checks the MAC before anything else is looked at. The body aliases d; an init with cookie has its second
+// MAC in front. Cookies are not for parseDatagram.
 func parseDatagram(d, key []byte) (h header, body []byte, err error) {
 	if len(d) <= headerLen || len(d) > maxDatagram {
 		return header{}, nil, errHeader
@@ -82,18 +107,26 @@ func parseDatagram(d, key []byte) (h header, body []byte, err error) {
 	if !hmac.Equal(d[macOffset:headerLen], mac(key, d)) {
 		return header{}, nil, errMAC
 	}
-	h = header{
+	if h, err = parseHeader(d); err != nil || h.kind == typeCookie || h.kind == typeInitCookie && len(d) <= headerLen+macLen {
+		return header{}, nil, errHeader
+	}
+	return h, d[headerLen:], nil
+}
+
+// parseHeader reads the header of a datagram that is longer than that.
+func parseHeader(d []byte) (header, error) {
+	h := header{
 		kind: d[0], part: d[2], parts: d[3],
 		sender:   binary.BigEndian.Uint32(d[4:]),
 		receiver: binary.BigEndian.Uint32(d[8:]),
 	}
 	switch {
 	case d[1] != protocolVersion,
-		h.kind != typeInit && h.kind != typeResponse,
+		h.kind < typeInit || h.kind > typeInitCookie,
 		h.parts != 1 && h.parts != 2,
 		h.part >= h.parts,
 		h.parts == 2 && h.part == 0 && len(d) != maxDatagram:
-		return header{}, nil, errHeader
+		return header{}, errHeader
 	}
-	return h, d[headerLen:], nil
+	return h, nil
 }

@@ -10,6 +10,12 @@ import (
 	"github.com/meshsec/meshsec/ipsec"
 )
 
+// How much of a message one and two datagrams carry.
+const (
+	partLen    = maxDatagram - headerLen
+	maxMessage = 2 * partLen
+)
+
 func TestSplitAndParse(t *testing.T) {
 	key := macKey([]byte("public"))
 	for _, n := range []int{1, 100, partLen, partLen + 1, maxMessage, maxMessage + 1} {
