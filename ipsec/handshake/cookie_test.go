@@ -41,7 +41,7 @@ func TestCookieLife(t *testing.T) {
 func TestFurtherInitNeedsACookie(t *testing.T) {
 	w, a, b := newPairWorld(t, 1)
 	meet(t, a, b)
-	w.run(time.Minute) // the pair that lost when both began is gone
+	w.run(time.Minute)                                       // the pair that lost when both began is gone
 	w.block = func(_, _ *host, esp bool) bool { return esp } // nothing is confirmed
 	tape := record(w)
 	a.boot()
