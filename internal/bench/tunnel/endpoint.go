@@ -16,6 +16,7 @@ import (
 	"github.com/meshsec/meshsec/ipsec/tun"
 	"github.com/meshsec/meshsec/ipsec/underlay"
 	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/mesh"
 )
 
 // endpoint is one end of a meshsec tunnel with fixed keys, until it gets a signal. Its router namespace is the one
@@ -27,7 +28,7 @@ func endpoint(args []string) error {
 	remote := f.String("remote", "", "the other end's")
 	inner := f.String("inner", "", "router address")
 	peer := f.String("peer", "", "the other end's")
-	mtu := f.Int("mtu", 1438, "inner MTU in bytes")
+	encap := f.String("encap", "udp", "udp or esp")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -53,14 +54,19 @@ func endpoint(args []string) error {
 		return err
 	}
 	defer s.Close()
-	p, err := tun.Open(r, s, nil, log)
+	bare, err := underlay.OpenESP([]netip.Addr{from.Addr()}, log)
+	if err != nil {
+		return err
+	}
+	defer bare.Close()
+	p, err := tun.Open(r, s, bare, log)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, err := config(addr, *peer, *remote, *mtu)
+	c, err := config(addr, *peer, *remote, ipsec.Encap(*encap))
 	if err != nil {
 		return err
 	}
@@ -69,6 +75,7 @@ func endpoint(args []string) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return bare.Run(ctx) })
 	g.Go(func() error { return p.Run(ctx) })
 	fmt.Println("ready")
 	_ = g.Wait()
@@ -76,7 +83,7 @@ func endpoint(args []string) error {
 }
 
 // config is one peer; keys and SPIs are made of the addresses, so both ends find the same.
-func config(self netip.Addr, peer, remote string, mtu int) (ipsec.Config, error) {
+func config(self netip.Addr, peer, remote string, encap ipsec.Encap) (ipsec.Config, error) {
 	other, err := netip.ParseAddr(peer)
 	if err != nil {
 		return ipsec.Config{}, err
@@ -92,8 +99,8 @@ func config(self netip.Addr, peer, remote string, mtu int) (ipsec.Config, error)
 		return s
 	}
 	out := sa(self, other)
-	return ipsec.Config{Router: self, MTU: mtu, Peers: []ipsec.Peer{{
-		Name: "peer", Remote: to, Encap: ipsec.EncapUDP, Router: other,
+	return ipsec.Config{Router: self, MTU: mesh.MTU(1500, false, ipsec.AES256GCM, encap), Peers: []ipsec.Peer{{
+		Name: "peer", Remote: to, Encap: encap, Router: other,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(other, 32)},
 		In:       []ipsec.SA{sa(other, self)}, Out: &out,
 	}}}, nil

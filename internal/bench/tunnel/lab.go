@@ -98,7 +98,7 @@ func (l *lab) start(c *exec.Cmd, ready string) (pid int, err error) {
 }
 
 // startMeshsec starts both ends of a meshsec tunnel.
-func (l *lab) startMeshsec(ctx context.Context, s *subject) error {
+func (l *lab) startMeshsec(ctx context.Context, s *subject, encap string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (l *lab) startMeshsec(ctx context.Context, s *subject) error {
 	for i := range 2 {
 		pid, err := l.start(command(ctx, hosts[i], self, "endpoint", "-router", "/run/netns/"+ends[i],
 			"-local", underlayAddr[i]+":4500", "-remote", underlayAddr[1-i]+":4500",
-			"-inner", meshsecAddr[i], "-peer", meshsecAddr[1-i]), "ready")
+			"-inner", meshsecAddr[i], "-peer", meshsecAddr[1-i], "-encap", encap), "ready")
 		if err != nil {
 			return fmt.Errorf("meshsec: %w", err)
 		}

@@ -21,6 +21,7 @@ type settings struct {
 	rounds int           // of each subject
 	length time.Duration // of one transfer
 	build  string        // where wireguard-go is built
+	encap  string        // of meshsec
 }
 
 func main() {
@@ -31,6 +32,7 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 7, "`number` of rounds")
 	flag.DurationVar(&s.length, "time", 3*time.Second, "`duration` of one transfer, whole seconds")
 	flag.StringVar(&s.build, "build", "build/wireguard-go", "`directory` that wireguard-go is built in")
+	flag.StringVar(&s.encap, "encap", "udp", "meshsec's `encapsulation`, udp or esp")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -56,7 +58,7 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	subjects := []*subject{plain(), {name: "meshsec"}, {name: "wireguard-go"}}
-	if err := l.startMeshsec(ctx, subjects[1]); err != nil {
+	if err := l.startMeshsec(ctx, subjects[1], s.encap); err != nil {
 		return err
 	}
 	if err := l.startWireGuard(ctx, wireguard, subjects[2]); err != nil {
