@@ -26,6 +26,7 @@ type association struct {
 	state     state // as it is, or is to be, in the kernel
 	secret    *ipsec.Key
 	stage     stage
+	given     bool      // the kernel may have had it
 	since     time.Time // installed
 	confirmed bool      // the event has been sent
 	outdated  bool      // the peer is elsewhere, or speaks another encapsulation, than when it was installed

@@ -94,7 +94,7 @@ func (m *memory) each(fn func(*peer, *association)) {
 func (m *memory) past(inv inventory, now time.Time) past {
 	p := past{own: map[stateKey]bool{}, left: m.left, inner: map[uint32][]stateKey{}, now: now}
 	for _, a := range m.associations {
-		if a.stage != fresh {
+		if a.given {
 			p.own[a.key] = true
 		}
 	}

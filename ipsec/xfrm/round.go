@@ -130,9 +130,9 @@ func (r *round) done(s step, err error) {
 func (r *round) added(a *association, err error) {
 	switch {
 	case err == nil:
-		a.stage, a.since = installed, r.now
+		a.stage, a.given, a.since = installed, true, r.now
 	case errors.Is(err, errUnknown):
-		a.stage, a.since = tried, r.now
+		a.stage, a.given, a.since = tried, true, r.now
 	case errors.Is(err, unix.EEXIST): // somebody else's SA has the SPI: the handshake must choose another
 		a.stage = spent
 	}
