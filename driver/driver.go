@@ -53,8 +53,6 @@ type Driver struct {
 
 	mu      sync.Mutex
 	missing map[string]time.Time // Docker ID → when Docker's list first lacked it
-	unused  map[string]unused    // networks that have left this host, by name
-	removed chan struct{}        // holds a value when unused has got a new one
 }
 
 // New returns a Driver for the host that the checkpoint's identity names.
@@ -64,8 +62,7 @@ func New(st *store.Store, cp *store.Checkpoint, links Links, o Options) *Driver 
 	}
 	return &Driver{
 		st: st, cp: cp, links: links, o: o, self: cp.Local().Identity.HostID,
-		facts: make(chan struct{}, 1), look: make(chan struct{}, 1), removed: make(chan struct{}, 1),
-		missing: map[string]time.Time{}, unused: map[string]unused{},
+		facts: make(chan struct{}, 1), look: make(chan struct{}, 1), missing: map[string]time.Time{},
 	}
 }
 

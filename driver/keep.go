@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/meshsec/meshsec/store"
@@ -16,23 +15,10 @@ const (
 	writeWithin = 5 * time.Second
 )
 
-// unused is a network that has left this host. Its fact goes when nobody uses it.
-type unused struct {
-	since time.Time // of the fact: another one was made by somebody else, for use. Zero: not known
-}
-
-// leave notes that a network has left this host.
-func (d *Driver) leave(name string, since time.Time) {
-	d.mu.Lock()
-	d.unused[name] = unused{since: since}
-	d.mu.Unlock()
-	wake(d.removed)
-}
-
 // keepNetworks deletes facts of networks that nobody uses any more, and restores those that this host uses: a host without
 // blocks and containers in a network leaves no trace of it in etcd, so another one may have deleted it.
 func (d *Driver) keepNetworks(ctx context.Context) {
-	changed := d.st.Subscribe()
+	facts, local := d.st.Subscribe(), d.cp.Subscribe()
 	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
 	for {
@@ -43,8 +29,8 @@ func (d *Driver) keepNetworks(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-changed:
-		case <-d.removed:
+		case <-facts:
+		case <-local:
 		}
 	}
 }
@@ -67,57 +53,56 @@ func (d *Driver) keep(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("restore network %s: %w", n.Network, err))
 		}
 	}
-	for name, u := range d.unusedNow() {
-		done, err := d.dismiss(ctx, snap, name, u)
-		if err != nil {
+	for name, since := range local.Unused {
+		if err := d.dismiss(ctx, snap, name, since); err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		d.mu.Lock()
-		if done && d.unused[name] == u { // else it came and left again meanwhile
-			delete(d.unused, name)
-		}
-		d.mu.Unlock()
 	}
 	return errors.Join(errs...)
 }
 
-func (d *Driver) unusedNow() map[string]unused {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return maps.Clone(d.unused)
-}
-
-// dismiss deletes one network's fact if nobody uses it; done says that there is nothing left to do.
-func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, name string, u unused) (done bool, err error) {
-	fact, there := snap.Networks[name]
-	switch {
-	case there && !u.since.IsZero() && fact.Since.After(u.since):
-		return true, nil // another host has made it since
-	case there && fact.Since.Before(u.since):
-		return false, nil // the snapshot is behind
-	}
-	switch d.users(snap, name) {
-	case "":
-	case d.self:
-		return false, nil // the publisher is about to withdraw what is left of us
-	default:
-		return true, nil
-	}
+// dismiss deletes the fact of a network that is not on this host any more if nobody uses it, and forgets the network when
+// nothing is left to do; else a later round comes. since is that of the fact when it was here.
+func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, name string, since time.Time) error {
 	release, err := d.alone(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer release()
-	for _, p := range d.cp.Local().Pools {
-		if p.Network == name {
-			return true, nil // it is on this host again
+	pool, here := poolFor(d.cp.Local(), name)
+	if here && !pool.Confirmed {
+		return nil // it may become one yet, or it is released
+	}
+	fact, there := snap.Networks[name]
+	user := d.users(snap, name)
+	switch {
+	case here: // again, and it leaves by DeleteNetwork
+	case there && !since.IsZero() && fact.Since.After(since): // another host has made it since
+	case user == "":
+		if gone, err := d.st.DeleteNetwork(ctx, name); err != nil {
+			return fmt.Errorf("delete network %s: %w", name, err)
+		} else if !gone {
+			return nil // something of it is still in etcd
+		}
+	case user == d.self, there && fact.Since.Before(since):
+		return nil // the publisher is about to withdraw what is left of us, or the snapshot is behind
+	}
+	return d.cp.Update(func(l *store.Local) error {
+		if l.Unused[name].Equal(since) { // else it came and left again meanwhile
+			delete(l.Unused, name)
+		}
+		return nil
+	})
+}
+
+// poolFor finds this host's pool of a network.
+func poolFor(l *store.Local, network string) (pool store.LocalPool, ok bool) {
+	for _, p := range l.Pools {
+		if p.Network == network {
+			return p, true
 		}
 	}
-	if done, err = d.st.DeleteNetwork(ctx, name); err != nil {
-		return false, fmt.Errorf("delete network %s: %w", name, err)
-	}
-	return done, nil // else something of it is still in etcd, and a later round comes
+	return pool, false
 }
 
 // users names a host that has something in the network, another one than this if there is one; empty: nobody has.

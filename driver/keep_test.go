@@ -60,7 +60,7 @@ func TestNetworksStayWhileOtherHostsUseThem(t *testing.T) {
 	addr := two.start(net2, pool2, ep2, "db")
 	one.Wait("the other host's block", func() bool { return len(one.Store.Snapshot().Blocks) == 1 })
 	one.remove(net1, pool1)
-	one.Wait("the first host to think it over", func() bool { one.driver.mu.Lock(); defer one.driver.mu.Unlock(); return len(one.driver.unused) == 0 })
+	one.Wait("the first host to think it over", func() bool { return len(one.Local().Unused) == 0 })
 	if !two.known("blue") {
 		t.Fatal("the network of another host was deleted")
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"time"
 
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
@@ -36,6 +35,14 @@ func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 	if _, exists := d.st.Snapshot().Networks[fact.Name]; !exists {
 		fact.Aux, fact.Since = w.aux, d.o.Now()
 	}
+	// Noted before it is done: whatever this attempt comes to, the fact may be in etcd, and nobody may use it.
+	err = d.cp.Update(func(l *store.Local) error {
+		l.Unused[fact.Name] = fact.Since
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("network %s: %w", fact.Name, err)
+	}
 	there, err := d.st.CreateNetwork(ctx, fact)
 	if err != nil {
 		return fmt.Errorf("network %s: %w", fact.Name, err)
@@ -45,7 +52,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 	}
 	n := w.network
 	n.Network, n.PoolID, n.Since = there.Name, pool.ID, d.o.Now()
-	err = d.cp.Update(func(l *store.Local) error {
+	return d.cp.Update(func(l *store.Local) error {
 		if ctx.Err() != nil { // Docker has given up, and will release the pool
 			return ctx.Err()
 		}
@@ -62,12 +69,9 @@ func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 		p.Confirmed, p.Fact = true, there
 		l.Pools[p.ID] = p
 		l.Networks[n.DockerID] = n
+		delete(l.Unused, there.Name)
 		return nil
 	})
-	if err != nil {
-		d.leave(there.Name, there.Since)
-	}
-	return err
 }
 
 // poolOf finds the pool that RequestPool has handed out for the network. Docker does not name it, but no two pools of a
@@ -135,7 +139,6 @@ func agree(there, want store.Network, w wish) error {
 // leaves the deletion of its fact to Run: other hosts may have it. An unknown network is no error.
 func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 	var name string
-	var since time.Time
 	var ends []store.LocalEndpoint
 	err := d.cp.Update(func(l *store.Local) error {
 		n, ok := l.Networks[id]
@@ -148,7 +151,7 @@ func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 				ends = append(ends, e)
 			}
 		}
-		since = l.Pools[n.PoolID].Fact.Since // the snapshot may be behind
+		l.Unused[name] = l.Pools[n.PoolID].Fact.Since // the snapshot may be behind
 		delete(l.Networks, id)
 		l.DropNetwork(name)
 		return nil
@@ -161,6 +164,5 @@ func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 			d.log(err, "veth of a deleted network is left to the reconciler")
 		}
 	}
-	d.leave(name, since)
 	return nil
 }

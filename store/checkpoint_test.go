@@ -56,6 +56,7 @@ func fullLocal(t testing.TB) *Local {
 		Blocks:    map[BlockKey]Claim{{"default", netip.MustParsePrefix("10.42.64.0/26")}: {V: 1, Host: id.HostID, Since: testTime}},
 		Statics:   map[AddrKey]Claim{{"default", netip.MustParseAddr("10.42.0.9")}: {V: 1, Host: id.HostID}},
 		Endpoints: map[string]LocalEndpoint{e.ID: {Endpoint: e, DockerNetwork: "d1", SandboxKey: "/var/run/docker/netns/x", Joined: true, Link: "ms01", MTU: 1438}},
+		Unused:    map[string]time.Time{"old": testTime, "older": {}},
 	}
 }
 

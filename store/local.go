@@ -17,6 +17,9 @@ type Local struct {
 	Blocks    map[BlockKey]Claim       // claims of this host
 	Statics   map[AddrKey]Claim        // claims of this host
 	Endpoints map[string]LocalEndpoint // by Docker's endpoint ID
+	// Unused are networks that this host has left, or has begun to create, by name: whoever uses them last deletes their
+	// facts. The time is the fact's Since; zero: not known.
+	Unused map[string]time.Time
 }
 
 // LocalNetwork is a Docker network on this host.
@@ -82,6 +85,7 @@ func (l *Local) clone() *Local {
 	c.Blocks = cloneMap(l.Blocks)
 	c.Statics = cloneMap(l.Statics)
 	c.Endpoints = cloneMap(l.Endpoints)
+	c.Unused = cloneMap(l.Unused)
 	return &c
 }
 

@@ -18,6 +18,7 @@ const (
 	blocksKind     = "blocks/"
 	staticsKind    = "static/"
 	endpointsKind  = "endpoints/"
+	unusedKind     = "unused/"
 	addrNameFormat = "%s%s/%s"
 )
 
@@ -83,6 +84,7 @@ func diffLocal(from, to *Local) (map[string]json.RawMessage, error) {
 	diffMap(&d, from.Blocks, to.Blocks, func(k BlockKey) string { return fmt.Sprintf(addrNameFormat, blocksKind, k.Network, k.Prefix) })
 	diffMap(&d, from.Statics, to.Statics, func(k AddrKey) string { return fmt.Sprintf(addrNameFormat, staticsKind, k.Network, k.Addr) })
 	diffMap(&d, from.Endpoints, to.Endpoints, func(k string) string { return endpointsKind + k })
+	diffMap(&d, from.Unused, to.Unused, func(k string) string { return unusedKind + k })
 	return d.changes, d.err
 }
 
@@ -148,6 +150,8 @@ func (l *Local) set(name string, value json.RawMessage) error {
 		return setValue(l.Statics, AddrKey{network, addr}, err, value)
 	case endpointsKind:
 		return setValue(l.Endpoints, rest, nil, value)
+	case unusedKind:
+		return setValue(l.Unused, rest, nil, value)
 	}
 	return fmt.Errorf("unknown kind: written by a newer version of meshsec?")
 }
