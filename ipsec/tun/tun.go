@@ -53,11 +53,10 @@ type Plane struct {
 	rx       receiver // of socket
 	espRx    receiver // of esp
 
-	set    sync.Mutex // serialises Set and Close
-	closed bool       // under set
-	done   chan struct{}
-	sas    sas           // under set
-	last   *ipsec.Config // of the last Set, whether it succeeded or not; under set
+	set  sync.Mutex // serialises Set and Close
+	done chan struct{}
+	sas  sas           // under set
+	last *ipsec.Config // of the last Set, whether it succeeded or not; under set
 }
 
 var _ ipsec.Dataplane = (*Plane)(nil)
