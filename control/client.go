@@ -42,6 +42,13 @@ func (c *Client) Token(ctx context.Context, name, ttl string) (string, error) {
 	return token, err
 }
 
+// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID.
+func (c *Client) RemoveHost(ctx context.Context, ref string) (string, error) {
+	var id string
+	err := c.do(ctx, http.MethodPost, "host/rm", url.Values{"host": {ref}}, &id)
+	return id, err
+}
+
 func (c *Client) do(ctx context.Context, method, name string, form url.Values, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://meshsec/v1/"+name, strings.NewReader(form.Encode()))
 	if err != nil {

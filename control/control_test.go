@@ -22,6 +22,13 @@ func (fake) Networks() []Network   { return nil }
 func (fake) Endpoints() []Endpoint { return nil }
 func (fake) Blocks() []Block       { return nil }
 func (fake) Version() string       { return "v1" }
+func (fake) RemoveHost(_ context.Context, ref string) (string, error) {
+	if ref == "" {
+		return "", errors.New("no host is called that")
+	}
+	return "id of " + ref, nil
+}
+
 func (f fake) Token(_ context.Context, name string, ttl time.Duration) (string, error) {
 	return "token for " + name + " " + ttl.String(), f.tokenErr
 }
@@ -108,6 +115,16 @@ func TestUnknownViewIsExplained(t *testing.T) {
 	c, _ := serve(t, fake{})
 	err := c.Get(t.Context(), "weather", nil)
 	if err == nil || !strings.Contains(err.Error(), "/v1/weather") {
+		t.Error(err)
+	}
+}
+
+func TestHostsAreRemoved(t *testing.T) {
+	c, _ := serve(t, fake{})
+	if id, err := c.RemoveHost(t.Context(), "h2"); err != nil || id != "id of h2" {
+		t.Error(id, err)
+	}
+	if _, err := c.RemoveHost(t.Context(), ""); err == nil || err.Error() != "no host is called that" {
 		t.Error(err)
 	}
 }

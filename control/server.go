@@ -13,7 +13,7 @@ import (
 )
 
 // Source supplies the views. Its methods are called concurrently and answer without waiting for another host, but for
-// Token, which may write to etcd.
+// Token and RemoveHost, which may write to etcd.
 type Source interface {
 	Status() Status
 	Hosts() []Host
@@ -24,6 +24,8 @@ type Source interface {
 	Version() string
 	// Token issues an identity for a further host. name may be empty; ttl is the certificate's life, 0 for the default.
 	Token(ctx context.Context, name string, ttl time.Duration) (string, error)
+	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID.
+	RemoveHost(ctx context.Context, ref string) (string, error)
 }
 
 // Listen makes the socket at path, readable and writable by root only. A stale socket file is replaced; a live one is
@@ -87,6 +89,14 @@ func Handler(src Source) http.Handler {
 			return
 		}
 		reply(w, http.StatusOK, token)
+	})
+	mux.HandleFunc("POST /v1/host/rm", func(w http.ResponseWriter, r *http.Request) {
+		id, err := src.RemoveHost(r.Context(), r.FormValue("host"))
+		if err != nil {
+			reply(w, http.StatusConflict, failure{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, id)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, failure{fmt.Sprintf("this agent does not know %s %s; is it older than the command?", r.Method, r.URL.Path)})

@@ -17,6 +17,9 @@ import (
 // that a neighbour's entry for the address stays right when another container gets it. The same request again gets the
 // same answer.
 func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (EndpointReply, error) {
+	if err := d.st.Removed(); err != nil {
+		return EndpointReply{}, err
+	}
 	addr, mac, err := d.check(req)
 	if err != nil {
 		return EndpointReply{}, err

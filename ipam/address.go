@@ -14,6 +14,9 @@ import (
 // 20.10 sends no options but for a gateway, so an address that is asked for before the network was created is an
 // auxiliary one: dockerd creates endpoints only afterwards.
 func (i *IPAM) RequestAddress(ctx context.Context, req AddressRequest) (netip.Prefix, error) {
+	if err := i.st.Removed(); err != nil {
+		return netip.Prefix{}, err
+	}
 	pool, ok := i.cp.Local().Pools[req.PoolID]
 	if !ok {
 		return netip.Prefix{}, errNoPool(req.PoolID)

@@ -3,6 +3,7 @@ package mesh
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/link"
@@ -77,13 +78,17 @@ type Peer struct {
 	Prefixes []netip.Prefix // its endpoints on this host's networks, and its router address, sorted
 }
 
-// Config puts together what Compute wants and the SAs that the handshake holds, by host ID. SAs of hosts that are no
-// peers are left out.
+// Config puts together what Compute wants and what the handshake knows, by host ID: the SAs, and where the peer was seen
+// last if not where its fact says. SAs of hosts that are no peers are left out.
 func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 	c := ipsec.Config{Router: d.Router, MTU: d.MTU, Peers: make([]ipsec.Peer, 0, len(d.Peers))}
 	for _, p := range d.Peers {
 		set := sas[p.ID]
-		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: p.Remote, Encap: p.Encap, Router: p.Router, MTU: p.MTU,
+		remote := p.Remote
+		if set.Remote.IsValid() {
+			remote = set.Remote
+		}
+		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: remote, Encap: p.Encap, Router: p.Router, MTU: p.MTU,
 			Prefixes: p.Prefixes, In: set.In, Out: set.Out})
 	}
 	return c
@@ -95,10 +100,16 @@ func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 //   - A remote endpoint is accepted only under a claim (on its address, or on the block that holds it) of its own host,
 //     on a network that is on this host, inside its pool, other than its gateway, and not where a local endpoint lives.
 //   - Peers are the hosts that have a handshake key, an underlay address and a port.
+//   - A host that was removed from the environment has no bridges, no ports and no peers; only the guard stays.
 //   - Networks that are not on this host are guarded against but have no bridge and no routes.
 func Compute(snap *store.Snapshot, local *store.Local, o Options) Desired {
 	c := newComputation(snap, local, o)
 	c.networks()
+	if r, out := snap.Revoked[o.Self]; out {
+		c.ignore("all facts: this host was removed from the environment at %s", r.Since.UTC().Format(time.RFC3339))
+		c.d.Bridges, c.d.Filter.Networks = nil, nil
+		return c.result()
+	}
 	c.ownEndpoints()
 	c.peers()
 	c.remoteEndpoints()

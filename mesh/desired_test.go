@@ -72,6 +72,16 @@ func TestDesiredRules(t *testing.T) {
 				`+ignored endpoint e0 on this host: 10.42.64.2 is claimed by host "b", so others do not reach it`}},
 		{"an endpoint of a host without a fact is not carried", func(f *facts) { f.block("default", "10.42.70.0/26", "x"); f.endpoint("x", "default", "10.42.70.2") },
 			[]string{"+ignored endpoint 10.42.70.2 of host x on network default: the host is no peer"}},
+		{"a host that was removed has nothing but its guard", func(f *facts) {
+			f.snap.Revoked = map[string]store.Revocation{"a": {V: 1, Host: "a"}}
+		}, slices.Collect(func(yield func(string) bool) {
+			for line := range strings.Lines(strings.TrimSpace(base)) {
+				if line = strings.TrimSpace(line); !strings.HasPrefix(line, "guard") && !strings.HasPrefix(line, "router") && !yield("-"+line) {
+					return
+				}
+			}
+			yield("+ignored all facts: this host was removed from the environment at 0001-01-01T00:00:00Z")
+		})},
 		{"a network that comes here brings its routes", func(f *facts) { f.onThisHost("d1", "other", "10.43.0.0/16") }, []string{
 			"+bridge br-other network other 10.43.0.1/16 mac 02:6d:0a:2b:00:01 mtu 1438", "+filter br-other pool 10.43.0.0/16 gateway 10.43.0.1 routers 100.127.0.0/16",
 			`+home br-other 10.43.65.2 mac ""`, `+home br-other 10.43.66.2 mac ""`, "+route 10.43.65.2/32 peer b", "+route 10.43.66.2/32 peer c"}},

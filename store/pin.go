@@ -22,7 +22,7 @@ func pinned(from *Snapshot, now time.Time) *Snapshot {
 	return next
 }
 
-// restagePins settles every pinned claim anew: etcd may have lost it, or its release.
+// restagePins settles every pinned claim and revocation anew: etcd may have lost it, or has its release.
 func (t *trust) restagePins(s *Snapshot) {
 	stage := func(k factKey) {
 		if _, ok := t.staged[k.String()]; !ok {
@@ -37,6 +37,9 @@ func (t *trust) restagePins(s *Snapshot) {
 	}
 	for a := range s.Routers {
 		stage(routerKey(a))
+	}
+	for host := range s.Revoked {
+		stage(revokedKey(host))
 	}
 }
 

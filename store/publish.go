@@ -51,6 +51,9 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 	if !ok {
 		return time.Hour, nil // the first list wakes the publisher
 	}
+	if s.Removed() != nil {
+		return time.Hour, nil // nobody listens any more
+	}
 	now := time.Now()
 	p := s.plan(have)
 	for key := range p.confirmed {

@@ -124,11 +124,18 @@ func (t *trust) apply(b *builder, f *stagedFact) {
 		t.settleClaim(b, f)
 	case good:
 		b.take(f.k, f.fact)
+	case f.k.kind == kindRevoked:
+		if _, out := b.next.Revoked[f.k.host]; out {
+			b.note(f.key, revocationLost)
+		}
 	case f.value == nil && (f.k.kind == kindHost || f.k.kind == kindEndpoint):
 		b.changed = true
 		b.drop(f.k)
 	}
 }
+
+// revocationLost is noted of a revocation that is not in etcd (any more). It holds, and is put back.
+const revocationLost = "etcd has lost it"
 
 func (t *trust) openRevoked(f *stagedFact) {
 	if f.fact, f.err = decodeValue(f.k, f.value); f.err != nil {

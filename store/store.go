@@ -23,6 +23,8 @@ type Config struct {
 	ListEvery   time.Duration // how often everything is listed again; 0: 60 s
 	LeaseTTL    time.Duration // of alive/<self>, in whole seconds; 0: 20 s
 	ClaimGrace  time.Duration // how long a claim may be in etcd before the Checkpoint has it; 0: 2 min
+	// RemovalGrace is how long a removed host's claims are kept, for it may not know yet; 0: 10 min.
+	RemovalGrace time.Duration
 }
 
 // pingEvery is how often the lease is kept alive, which also shows that etcd is there.
@@ -67,6 +69,7 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	cfg.ListEvery = orDefault(cfg.ListEvery, time.Minute)
 	cfg.LeaseTTL = orDefault(cfg.LeaseTTL, 20*time.Second)
 	cfg.ClaimGrace = orDefault(cfg.ClaimGrace, 2*time.Minute)
+	cfg.RemovalGrace = orDefault(cfg.RemovalGrace, 10*time.Minute)
 	client, err := newClient(cfg)
 	if err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func (s *Store) Run(ctx context.Context) error {
 	group.Go(func() error { return s.stayAlive(ctx) })
 	if s.cfg.Self != "" {
 		group.Go(func() error { return s.publishAll(ctx) })
+		group.Go(func() error { return s.sweepRemoved(ctx) })
 	}
 	return errors.Join(group.Wait(), s.Close())
 }

@@ -35,6 +35,10 @@ func alone(ctx context.Context, cfg store.Config, id store.Identity, cp *store.C
 		}
 	}
 	snap := s.Snapshot()
+	if r, out := snap.Revoked[id.HostID]; out {
+		return fmt.Errorf("%w JOIN: the host of this token was removed from the environment at %s: print another with `meshsec token`",
+			errSetting, r.Since.UTC().Format(time.DateTime))
+	}
 	other, there := snap.Hosts[id.HostID]
 	public, err := id.Public()
 	if err != nil {

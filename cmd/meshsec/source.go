@@ -61,6 +61,15 @@ func (a *agent) Token(_ context.Context, name string, ttl time.Duration) (string
 	return n.token(name, ttl)
 }
 
+// RemoveHost implements control.Source.
+func (a *agent) RemoveHost(ctx context.Context, ref string) (string, error) {
+	n := a.node.Load()
+	if n == nil {
+		return "", errors.New(*a.problem.Load())
+	}
+	return n.removeHost(ctx, ref)
+}
+
 // status says what is, and what is wrong in plain sentences.
 func (n *node) status() control.Status {
 	snap := n.store.Snapshot()
@@ -79,6 +88,11 @@ func (n *node) status() control.Status {
 	bad := func(format string, args ...any) {
 		s.Health = control.Degraded
 		s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	}
+	if err := n.store.Removed(); err != nil {
+		bad("%v", err)
+		s.Health = control.Broken
+		return s
 	}
 	if !reachable {
 		bad("etcd is not reachable: %s", why)

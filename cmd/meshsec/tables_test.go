@@ -41,6 +41,13 @@ func (shown) Blocks() []control.Block {
 	return []control.Block{{Network: "default", Prefix: netip.MustParsePrefix("10.42.64.0/26"), Kind: "block", Host: "h1", Used: 3, Size: 64}}
 }
 func (shown) Version() string { return "v1" }
+func (shown) RemoveHost(_ context.Context, ref string) (string, error) {
+	if ref == "" {
+		return "", errors.New("no host is called that")
+	}
+	return "id of " + ref, nil
+}
+
 func (shown) Token(context.Context, string, time.Duration) (string, error) {
 	return "meshsec1.token", nil
 }
