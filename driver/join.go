@@ -84,7 +84,8 @@ func (d *Driver) plug(n store.LocalNetwork, e store.LocalEndpoint, container, ro
 	if err := d.links.EnsureBridge(bridge); err != nil {
 		return fmt.Errorf("network %s: %w", n.Network, err)
 	}
-	if err := d.links.AddVeth(link.Veth{ContainerEnd: container, RouterEnd: router, Bridge: bridge.Name, MTU: mtu, MAC: mac}); err != nil {
+	pair := link.Veth{ContainerEnd: container, RouterEnd: router, Bridge: bridge.Name, MTU: mtu, MAC: mac, Addr: e.Addr}
+	if err := d.links.AddVeth(pair); err != nil {
 		return fmt.Errorf("endpoint %.12s: %w", e.ID, err)
 	}
 	return nil

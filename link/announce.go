@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 )
 
 // Announce tells the containers on a bridge that addr is reached at mac, by a gratuitous ARP (RFC 5227, section 3), and
-// makes the router forget what it had learned of addr and of the port behind mac. mac is the bridge's when the address
+// makes the router forget what it had learned of addr. mac is the bridge's when the address
 // has become remote, the container's when it has become local.
 func (r *Router) Announce(bridge string, addr netip.Addr, mac net.HardwareAddr) error {
 	if err := r.announce(bridge, addr, mac); err != nil {
@@ -30,7 +29,7 @@ func (r *Router) announce(bridge string, addr netip.Addr, mac net.HardwareAddr) 
 	if err != nil {
 		return err
 	}
-	errs := []error{r.forget(l, addr, mac)}
+	errs := []error{r.forget(l, addr)}
 	// Both forms: a host may take the one and ignore the other.
 	for _, op := range []uint16{arpRequest, arpReply} {
 		errs = append(errs, r.sendFrame(l.Attrs().Index, gratuitous(op, l.Attrs().HardwareAddr, addr, mac)))
@@ -38,28 +37,13 @@ func (r *Router) announce(bridge string, addr netip.Addr, mac net.HardwareAddr) 
 	return errors.Join(errs...)
 }
 
-// forget deletes the bridge's neighbour entry for addr and the learned forwarding entries for mac.
-func (r *Router) forget(bridge netlink.Link, addr netip.Addr, mac net.HardwareAddr) error {
-	index := bridge.Attrs().Index
-	var errs []error
-	err := r.nl.NeighDel(&netlink.Neigh{LinkIndex: index, Family: unix.AF_INET, IP: addr.AsSlice()})
+// forget deletes the bridge's neighbour entry for addr.
+func (r *Router) forget(bridge netlink.Link, addr netip.Addr) error {
+	err := r.nl.NeighDel(&netlink.Neigh{LinkIndex: bridge.Attrs().Index, Family: unix.AF_INET, IP: addr.AsSlice()})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		errs = append(errs, fmt.Errorf("neighbour: %w", err))
+		return fmt.Errorf("neighbour: %w", err)
 	}
-	learned, err := list(func() ([]netlink.Neigh, error) { return r.nl.NeighList(0, unix.AF_BRIDGE) })
-	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("list forwarding entries: %w", err))...)
-	}
-	for _, e := range learned {
-		if e.MasterIndex != index || e.State&netlink.NUD_PERMANENT != 0 || !bytes.Equal(e.HardwareAddr, mac) {
-			continue
-		}
-		e.Flags, e.State = netlink.NTF_MASTER, 0
-		if err := r.nl.NeighDel(&e); err != nil && !errors.Is(err, unix.ENOENT) {
-			errs = append(errs, fmt.Errorf("forwarding entry: %w", err))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // ARP operations (RFC 826).

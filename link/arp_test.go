@@ -110,15 +110,6 @@ func TestAnnounce(t *testing.T) {
 	if got := w.neighbour(w.r.ns, b.Name, moved); bytes.Equal(got, old) {
 		t.Errorf("the router still has %s", got)
 	}
-	// The forwarding entry of a MAC that has moved to another port.
-	port := must(w.r.nl.LinkByName(vethOf("aa", b, addr("10.42.64.2")).RouterEnd))(t)
-	ok(t, w.r.nl.NeighSet(&netlink.Neigh{LinkIndex: port.Attrs().Index, Family: unix.AF_BRIDGE, HardwareAddr: old, Flags: netlink.NTF_MASTER, State: netlink.NUD_REACHABLE}))
-	ok(t, w.r.Announce(b.Name, moved, old))
-	for _, e := range must(w.r.nl.NeighList(port.Attrs().Index, unix.AF_BRIDGE))(t) {
-		if bytes.Equal(e.HardwareAddr, old) {
-			t.Errorf("forwarding entry left: %v", e)
-		}
-	}
 	if w.r.Announce("br-none", moved, old) == nil || w.r.Announce(b.Name, addr("2001:db8::1"), old) == nil {
 		t.Error("no error")
 	}

@@ -3,13 +3,11 @@ package link
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
 )
 
 // guardSet is the set of the pools in the host's table.
@@ -85,28 +83,17 @@ type addrRange struct{ from, end netip.Addr }
 
 // guardRanges reads the set back; nothing if there is no table.
 func (r *Router) guardRanges() ([]addrRange, error) {
-	sock, err := openSocket(r.guard.ns, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = sock.close() }()
-	starts, ends := []netip.Addr{}, []netip.Addr{}
-	body := attr(nil, unix.NFTA_SET_ELEM_LIST_TABLE, append([]byte(NftTable), 0))
-	body = attr(body, unix.NFTA_SET_ELEM_LIST_SET, append([]byte(guardSet), 0))
-	req := message{kind: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM,
-		body: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, body...)}
-	err = sock.dump(req, func() { starts, ends = nil, nil }, func(entry []byte) {
-		eachElement(entry[4:], func(key netip.Addr, end bool) {
-			if end {
-				ends = append(ends, key)
-			} else {
-				starts = append(starts, key)
-			}
-		})
+	var starts, ends []netip.Addr
+	err := r.guard.elements(guardSet, func() { starts, ends = nil, nil }, func(key []byte, end bool) {
+		addr, ok := netip.AddrFromSlice(key)
+		switch {
+		case !ok:
+		case end:
+			ends = append(ends, addr)
+		default:
+			starts = append(starts, addr)
+		}
 	})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,34 +105,6 @@ func (r *Router) guardRanges() ([]addrRange, error) {
 		out = append(out, addrRange{starts[i], ends[i]})
 	}
 	return out, nil
-}
-
-// eachElement decodes one message of a set's list (nf_tables(7): a list of elements, each with key and flags).
-func eachElement(b []byte, fn func(key netip.Addr, end bool)) {
-	attrs(b, func(kind uint16, elements []byte) {
-		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-			return
-		}
-		attrs(elements, func(_ uint16, element []byte) {
-			var key netip.Addr
-			end := false
-			attrs(element, func(kind uint16, v []byte) {
-				switch kind {
-				case unix.NFTA_SET_ELEM_KEY:
-					attrs(v, func(kind uint16, v []byte) {
-						if kind == unix.NFTA_DATA_VALUE && len(v) == 4 {
-							key = netip.AddrFrom4([4]byte(v))
-						}
-					})
-				case unix.NFTA_SET_ELEM_FLAGS:
-					end = len(v) == 4 && binary.BigEndian.Uint32(v)&unix.NFT_SET_ELEM_INTERVAL_END != 0
-				}
-			})
-			if key.IsValid() {
-				fn(key, end)
-			}
-		})
-	})
 }
 
 // toRanges turns prefixes into the fewest ranges, sorted.

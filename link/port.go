@@ -13,8 +13,9 @@ import (
 // its pair before the facts that SetPorts was computed from name it.
 const orphanFor = time.Minute
 
-// SetPorts repairs the router's ends of the pairs that are there: back into their bridge, up, with their MTU. It makes
-// none: a pair is made for Docker, by AddVeth. Ends of ours that no call has wanted for a minute are deleted.
+// SetPorts repairs the router's ends of the pairs that are there: allowed to send as their endpoint and as nobody else, back
+// into their bridge, up, with their MTU. It makes none: a pair is made for Docker, by AddVeth. Ends of ours that no call
+// wants may send nothing, and are deleted after a minute. If the source guard can't be set, nothing else is done.
 func (r *Router) SetPorts(want []Veth) error {
 	r.links.Lock()
 	defer r.links.Unlock()
@@ -26,23 +27,57 @@ func (r *Router) SetPorts(want []Veth) error {
 	for _, l := range have {
 		links[l.Attrs().Name] = l
 	}
+	allowed, err := r.wantedSources(want, links)
+	errs := []error{err}
+	if err := r.setSources(allowed); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	f, err := r.forwarding()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	wanted := map[string]bool{}
-	var errs []error
 	for _, v := range want {
 		wanted[v.RouterEnd] = true
 		port, bridge := links[v.RouterEnd], links[v.Bridge]
-		if port == nil || port.Type() != "veth" {
+		if _, ok := allowed[v.RouterEnd]; !ok || port.Type() != "veth" {
 			continue
 		}
 		if bridge == nil {
 			errs = append(errs, fmt.Errorf("veth %s: bridge %s is not there", v.RouterEnd, v.Bridge))
 			continue
 		}
-		if err := r.convergePort(port, bridge, v.MTU); err != nil && !isGone(err) {
+		if err := r.convergePort(port, bridge, v, f); err != nil && !isGone(err) {
 			errs = append(errs, fmt.Errorf("veth %s: %w", v.RouterEnd, err))
 		}
 	}
 	return errors.Join(append(errs, r.sweep(links, wanted))...)
+}
+
+// wantedSources gives what the pairs that are there may send as. Needs the lock.
+func (r *Router) wantedSources(want []Veth, links map[string]netlink.Link) (map[string]source, error) {
+	allowed := map[string]source{}
+	var errs []error
+	for _, v := range want {
+		if links[v.RouterEnd] == nil {
+			continue
+		}
+		s, err := newSource(v)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		allowed[v.RouterEnd] = s
+		delete(r.joined, v.RouterEnd)
+	}
+	for port, s := range r.joined {
+		if links[port] == nil {
+			delete(r.joined, port)
+			continue
+		}
+		allowed[port] = s
+	}
+	return allowed, errors.Join(errs...)
 }
 
 // sweep deletes the router ends that have not been wanted for a minute. Needs the lock.

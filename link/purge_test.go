@@ -16,7 +16,7 @@ func TestPurgeTakesOursAndNothingElse(t *testing.T) {
 	path := w.r.Path()
 	ok(t, w.r.EnsureBridge(Bridge{Network: "a", Name: "br-a", Pool: netip.MustParsePrefix("10.42.0.0/16"), Gateway: addr("10.42.0.1"),
 		MAC: MACOf(addr("10.42.0.1")), MTU: 1438}))
-	ok(t, w.r.AddVeth(Veth{ContainerEnd: "ms0123456789", RouterEnd: "mv0123456789", Bridge: "br-a", MTU: 1438, MAC: MACOf(addr("10.42.0.2"))}))
+	ok(t, w.r.AddVeth(Veth{ContainerEnd: "ms0123456789", RouterEnd: "mv0123456789", Bridge: "br-a", MTU: 1438, MAC: MACOf(addr("10.42.0.2")), Addr: addr("10.42.0.2")}))
 	host := w.handle(w.host)
 	for _, name := range []string{"msfoo", "ms-0123456789", "vethabc"} { // somebody else's
 		ok(t, host.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "p" + name[:3] + name[len(name)-2:]}))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -23,12 +24,15 @@ type Router struct {
 	nl, hostNL *netlink.Handle // one per namespace
 
 	// links serialises what changes links; the other locks are beside what they guard.
-	links  sync.Mutex
-	fresh  map[string]freshBridge // by bridge name
-	orphan map[string]time.Time   // by router end: since when nobody wants it
-	guard  ruleset
-	filter ruleset
-	routes routeTable
+	links   sync.Mutex
+	fresh   map[string]freshBridge // by bridge name
+	orphan  map[string]time.Time   // by router end: since when nobody wants it
+	joined  map[string]source      // by router end: pairs of AddVeth that no SetPorts has named yet
+	allowed map[string]source      // by router end: what sources lets through; nil before the first call
+	guard   ruleset
+	filter  ruleset
+	sources ruleset
+	routes  routeTable
 }
 
 // Option changes a default of OpenRouter.
@@ -46,7 +50,7 @@ func WithProcSys(root string) Option { return func(r *Router) { r.procSys = root
 // may have a router open.
 func OpenRouter(path string, opts ...Option) (_ *Router, err error) {
 	r := &Router{path: path, procSys: "/proc/sys", now: time.Now, watchEvery: watchEvery,
-		ns: netns.None(), hostNS: netns.None(), fresh: map[string]freshBridge{}, orphan: map[string]time.Time{}}
+		ns: netns.None(), hostNS: netns.None(), fresh: map[string]freshBridge{}, orphan: map[string]time.Time{}, joined: map[string]source{}}
 	for _, opt := range opts {
 		opt(r)
 	}
@@ -70,7 +74,8 @@ func OpenRouter(path string, opts ...Option) (_ *Router, err error) {
 	if r.hostNL, err = netlink.NewHandleAt(r.hostNS, unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("host network namespace: %w", err)
 	}
-	r.guard.ns, r.filter.ns, r.routes.ns = r.hostNS, r.ns, r.ns
+	r.guard.ns, r.filter.ns, r.sources.ns, r.routes.ns = r.hostNS, r.ns, r.ns, r.ns
+	r.guard.family, r.filter.family, r.sources.family = nftables.TableFamilyINet, nftables.TableFamilyINet, nftables.TableFamilyBridge
 	if err := r.Do(r.setBaseSysctls); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ import (
 // ruleset is our nftables table in one namespace. It is replaced as a whole, in one transaction, so that every packet
 // meets either the old or the new one.
 type ruleset struct {
-	ns netns.NsHandle
-	mu sync.Mutex
+	ns     netns.NsHandle
+	family nftables.TableFamily
+	mu     sync.Mutex
 	// written is what the table was last built from; seen is what the kernel listed right after that. As long as the
 	// kernel still lists the same bytes, nobody has touched it. Both are empty at first: an agent's first call writes.
 	written string
@@ -33,11 +34,10 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 		}
 	}
 	s.written = ""
-	conn, err := nftables.New(nftables.WithNetNSFd(int(s.ns)), nftables.WithSockOptions(roomy))
+	conn, table, err := s.open()
 	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
+		return err
 	}
-	table := &nftables.Table{Name: NftTable, Family: nftables.TableFamilyINet}
 	// Added first so that deleting it succeeds when there is none.
 	conn.AddTable(table)
 	conn.DelTable(table)
@@ -53,6 +53,15 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 	}
 	s.written = text
 	return nil
+}
+
+// open begins a transaction on the table.
+func (s *ruleset) open() (*nftables.Conn, *nftables.Table, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(s.ns)), nftables.WithSockOptions(roomy))
+	if err != nil {
+		return nil, nil, fmt.Errorf("nftables: %w", err)
+	}
+	return conn, &nftables.Table{Name: NftTable, Family: s.family}, nil
 }
 
 // transactionBuffer is room for a transaction in one send, and for the acknowledgement of each of its messages: some
@@ -109,17 +118,23 @@ func (s *ruleset) fingerprint(sets []string) (sum [sha256.Size]byte, err error) 
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
+// nfgenmsg is the size of struct nfgenmsg; its last half is the ruleset's generation, which changes with everything.
+const nfgenmsg = 4
+
+// request is one of nftables' messages about the table's family.
+func (s *ruleset) request(kind uint16, body []byte) message {
+	return message{
+		kind: unix.NFNL_SUBSYS_NFTABLES<<8 | kind,
+		body: append([]byte{byte(s.family), unix.NFNETLINK_V0, 0, 0}, body...),
+	}
+}
+
 // list adds to h the entries of an nftables list that match.
 func (s *ruleset) list(sock *socket, kind uint16, body []byte, h hash.Hash, match func([]byte) bool) error {
-	const header = 4 // struct nfgenmsg; its last half is the ruleset's generation, which changes with everything
-	req := message{
-		kind: unix.NFNL_SUBSYS_NFTABLES<<8 | kind,
-		body: append([]byte{unix.NFPROTO_INET, unix.NFNETLINK_V0, 0, 0}, body...),
-	}
 	var all bytes.Buffer
-	err := sock.dump(req, all.Reset, func(entry []byte) {
-		if len(entry) >= header && match(entry[header:]) {
-			all.Write(entry[header:])
+	err := sock.dump(s.request(kind, body), all.Reset, func(entry []byte) {
+		if len(entry) >= nfgenmsg && match(entry[nfgenmsg:]) {
+			all.Write(entry[nfgenmsg:])
 		}
 	})
 	h.Write(all.Bytes())

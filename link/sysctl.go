@@ -32,6 +32,8 @@ func (r *Router) setBaseSysctls() error {
 		sysctl{path: v4 + "default/send_redirects", value: "0"},
 		sysctl{path: v4 + "all/accept_redirects", value: "0"},
 		sysctl{path: v4 + "default/accept_redirects", value: "0"},
+		// A packet must not choose its way; a new namespace takes this over from the host's.
+		sysctl{path: v4 + "all/accept_source_route", value: "0"},
 		// ARP answers for own addresses only on the link that has them, so not for the router address.
 		sysctl{path: v4 + "all/arp_ignore", value: "1"},
 		// The mesh is IPv4; without this every bridge would speak IPv6 neighbour discovery into it.

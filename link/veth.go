@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 )
@@ -16,10 +17,11 @@ type Veth struct {
 	Bridge       string
 	MTU          int
 	MAC          net.HardwareAddr // of the container's end
+	Addr         netip.Addr       // of the endpoint: what the container may send from
 }
 
 // AddVeth makes the pair: the container's end, down, in the host's namespace for Docker to move away; the router's end,
-// up, in the bridge. A whole pair that is there is repaired; a half one is replaced: Docker asks for a link that it is
+// up, in the bridge, after the source guard knows it. A whole pair that is there is repaired; a half one is replaced: Docker asks for a link that it is
 // about to move, so a container's end that is elsewhere belongs to a sandbox that Docker has given up. It is an error if
 // the bridge is not there.
 func (r *Router) AddVeth(v Veth) error {
@@ -43,11 +45,19 @@ func (r *Router) addVeth(v Veth) error {
 		return fmt.Errorf("bridge %s is not there", v.Bridge)
 	}
 	delete(r.orphan, v.RouterEnd)
+	if err := r.addSource(v); err != nil {
+		return err
+	}
 	port, end, err := r.pair(v.ContainerEnd, v.RouterEnd)
 	if err != nil {
 		return err
 	}
-	if port == nil {
+	f := forwarding{} // of a new port, nothing is known
+	if port != nil {
+		if f, err = r.forwarding(); err != nil {
+			return err
+		}
+	} else {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = v.RouterEnd, v.MTU
 		// Both ends are made where they belong: moving one later would cost an RCU grace period.
@@ -70,7 +80,7 @@ func (r *Router) addVeth(v Veth) error {
 	if !bytes.Equal(end.Attrs().HardwareAddr, v.MAC) {
 		errs = append(errs, r.hostNL.LinkSetHardwareAddr(end, v.MAC))
 	}
-	return errors.Join(append(errs, r.convergePort(port, bridge, v.MTU))...)
+	return errors.Join(append(errs, r.convergePort(port, bridge, v, f))...)
 }
 
 // pair finds both ends of a pair, or none: what is left of a broken pair is deleted.
@@ -87,14 +97,20 @@ func (r *Router) pair(containerEnd, routerEnd string) (port, end netlink.Link, e
 	return nil, nil, errors.Join(remove(r.nl, port), remove(r.hostNL, end))
 }
 
-// convergePort puts a router end into its bridge and sets it up.
-func (r *Router) convergePort(port, bridge netlink.Link, mtu int) error {
+// convergePort puts a router end into its bridge and sets it up, unless the bridge can't be kept from learning by it.
+func (r *Router) convergePort(port, bridge netlink.Link, v Veth, f forwarding) error {
 	var errs []error
-	if port.Attrs().MTU != mtu {
-		errs = append(errs, r.nl.LinkSetMTU(port, mtu))
+	if port.Attrs().MTU != v.MTU {
+		errs = append(errs, r.nl.LinkSetMTU(port, v.MTU))
 	}
 	if port.Attrs().MasterIndex != bridge.Attrs().Index {
-		errs = append(errs, r.nl.LinkSetMaster(port, bridge))
+		if err := r.nl.LinkSetMaster(port, bridge); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		delete(f.shut, port.Attrs().Index)
+	}
+	if err := r.convergeForwarding(port, bridge, v.MAC, f); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	if port.Attrs().Flags&net.FlagUp == 0 {
 		errs = append(errs, r.nl.LinkSetUp(port))
@@ -110,6 +126,7 @@ func (r *Router) DelVeth(containerEnd, routerEnd string) error {
 		return err
 	}
 	delete(r.orphan, routerEnd)
+	delete(r.joined, routerEnd) // the guard forgets it with the next SetPorts; the name is not used again
 	port, err1 := find(r.nl, routerEnd)
 	err1 = errors.Join(err1, remove(r.nl, port))
 	// Looked up only now: with its peer it is gone, too.

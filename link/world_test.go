@@ -111,7 +111,7 @@ func (w *world) address(h *netlink.Handle, name string, p netip.Prefix) netlink.
 
 func vethOf(id string, b Bridge, addr netip.Addr) Veth {
 	end, port := EndpointLink(id + "0123456789abcdef")
-	return Veth{ContainerEnd: end, RouterEnd: port, Bridge: b.Name, MTU: b.MTU, MAC: MACOf(addr)}
+	return Veth{ContainerEnd: end, RouterEnd: port, Bridge: b.Name, MTU: b.MTU, MAC: MACOf(addr), Addr: addr}
 }
 
 // bridgeOf is a bridge as mesh would ask for it.

@@ -130,7 +130,7 @@ func (c *computation) ownEndpoints() {
 		if mtu == 0 {
 			mtu = p.mtu
 		}
-		c.d.Ports = append(c.d.Ports, link.Veth{ContainerEnd: end, RouterEnd: port, Bridge: p.bridge, MTU: mtu, MAC: mac})
+		c.d.Ports = append(c.d.Ports, link.Veth{ContainerEnd: end, RouterEnd: port, Bridge: p.bridge, MTU: mtu, MAC: mac, Addr: e.Addr})
 		c.d.Homes[Home{p.bridge, e.Addr}] = mac
 	}
 }

@@ -14,7 +14,7 @@ import (
 //
 //  1. the guard, before anything that a container's packet could leave by; if it fails, bridges and ports stay as they are
 //  2. the router's address, the filter
-//  3. bridges, then their ports
+//  3. bridges, then their ports: what each may send as, before it goes up
 //  4. the data plane, with its routes, which need 2 for their source
 //  5. the peers: a handshake makes sense only with a data plane that knows the peer
 //  6. announcements, when the routes that they speak of are there

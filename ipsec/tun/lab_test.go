@@ -121,7 +121,7 @@ func (h *host) connect() {
 		Routers:  netip.MustParsePrefix("100.127.0.0/16"),
 		Networks: []link.FilterNetwork{{Bridge: "br-lab", Pool: pool, Gateway: gateway}},
 	}))
-	h.must(h.router.AddVeth(link.Veth{ContainerEnd: "ms0", RouterEnd: "mv0", Bridge: "br-lab", MTU: 1438, MAC: link.MACOf(h.container)}))
+	h.must(h.router.AddVeth(link.Veth{ContainerEnd: "ms0", RouterEnd: "mv0", Bridge: "br-lab", MTU: 1438, MAC: link.MACOf(h.container), Addr: h.container}))
 	ip(h.t, fmt.Sprintf("-n %s link set ms0 netns %s name eth0", h.ns, h.cell))
 	ip(h.t, fmt.Sprintf("-n %s addr add %s/16 dev eth0", h.cell, h.container))
 	ip(h.t, fmt.Sprintf("-n %s link set eth0 up", h.cell))
