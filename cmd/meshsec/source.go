@@ -135,5 +135,8 @@ func (n *node) dropped() map[string]uint64 {
 		add("esp-", n.esp.Drops())
 	}
 	add("handshake-", n.handshake.Drops())
+	if counts, err := n.router.Drops(); err == nil {
+		add("container-", counts)
+	}
 	return all
 }
