@@ -39,7 +39,7 @@ const mergeMax = 256
 var errClosed = errors.New("checkpoint: closed")
 
 // OpenCheckpoint opens or creates the checkpoint at path, with mode 0600. A file that another agent holds, that is
-// damaged, or that a newer version wrote is an error that names it, and it is left as it is.
+// damaged (ErrDamaged), or that a newer version wrote is an error that names it, and it is left as it is.
 func OpenCheckpoint(path string) (*Checkpoint, error) {
 	return withFaults(func() (*Checkpoint, error) { return openCheckpoint(path) })
 }

@@ -173,8 +173,8 @@ func TestCheckpointThatIsDamagedIsRefusedAndKept(t *testing.T) {
 				c.Close()
 				return
 			}
-			if !strings.Contains(err.Error(), path) {
-				t.Errorf("the error does not name the file: %v", err)
+			if !strings.Contains(err.Error(), path) || !errors.Is(err, ErrDamaged) {
+				t.Errorf("the error does not name the file, or is not ErrDamaged: %v", err)
 			}
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, content) {
 				t.Errorf("the damaged file was changed: %v", err)

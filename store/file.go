@@ -22,6 +22,9 @@ const (
 	lockTimeout = time.Second
 )
 
+// ErrDamaged says that a checkpoint can't be read. The file is left as it is.
+var ErrDamaged = errors.New("damaged or unreadable")
+
 // file is a libkv boltdb file with a checksum on every value. Each put is one transaction and one fsync.
 type file struct {
 	path string
@@ -44,7 +47,7 @@ func openFile(path string) (*file, error) {
 	case err != nil:
 		err = fmt.Errorf("checkpoint %s: %w", path, err)
 	case format == nil:
-		err = fmt.Errorf("checkpoint %s: damaged: it has no format; it is left as it is: move it away to start anew", path)
+		err = fmt.Errorf("checkpoint %s: %w: it has no format", path, ErrDamaged)
 	case string(format) != fileFormat:
 		err = fmt.Errorf("checkpoint %s: its format %.20q is newer than this version of meshsec", path, format)
 	}
@@ -100,7 +103,7 @@ func openBolt(path string) (f *file, err error) {
 	case err != nil && err.Error() == "timeout":
 		return nil, errors.New("in use: another meshsec agent holds it")
 	case err != nil:
-		return nil, fmt.Errorf("damaged or unreadable: %w; it is left as it is: move it away to start anew", err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return &file{path: path, kv: kv}, nil
 }
@@ -146,13 +149,13 @@ func (f *file) close() {
 }
 
 func damaged(key string) error {
-	return fmt.Errorf("damaged: the checksum of %q is wrong; the file is left as it is: move it away to start anew", key)
+	return fmt.Errorf("%w: the checksum of %q is wrong", ErrDamaged, key)
 }
 
 // guard turns what boltdb does on a damaged file into an error: it panics, or it reads beyond the end of its map.
 func guard(err *error) {
 	if cause := recover(); cause != nil {
-		*err = fmt.Errorf("damaged: %v; the file is left as it is: move it away to start anew", cause)
+		*err = fmt.Errorf("%w: %v", ErrDamaged, cause)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 const (
 	snapshotKey  = "snapshot"
+	saveSoon     = time.Second // after a change: the first list brings on more, such as this host's own facts
 	saveEvery    = 10 * time.Second
 	savedVersion = 2  // what is saved was verified; 1 was not
 	saveShare    = 50 // at most one part in so many of the time goes into saving
@@ -32,29 +33,34 @@ type savedFact struct {
 	Value json.RawMessage `json:"f"`
 }
 
-// save keeps the last Snapshot on disk: now and then, and when ctx ends.
+// save keeps the last Snapshot on disk: soon after a change, but not too often, and when ctx ends.
 func (s *Store) save(ctx context.Context) error {
 	changed := s.Subscribe()
-	for {
+	rest := func(d time.Duration) {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-changed:
+		case <-time.After(d):
 		}
-		start := time.Now()
-		if err := s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot()); err != nil {
-			s.complain(err)
-		}
+	}
+	for {
 		select {
+		case <-changed:
 		case <-ctx.Done():
 			select {
 			case <-changed:
-				return s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot())
 			default:
 				return nil
 			}
-		case <-time.After(max(saveEvery, saveShare*time.Since(start))):
 		}
+		rest(saveSoon)
+		start := time.Now()
+		switch err := s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot()); {
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			s.complain(err)
+		}
+		rest(max(saveEvery, saveShare*time.Since(start)) - saveSoon)
 	}
 }
 
@@ -108,7 +114,8 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 }
 
 // loadSnapshot reads what saveSnapshot wrote; the zero Snapshot if there is none. Its facts are checked as etcd's are, but for the
-// signatures, which were good when they were saved.
+// signatures, which were good when they were saved. A Snapshot with another authority than this host's is refused: it was left
+// by who this host was before, and with it etcd would be taken for another environment's.
 func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 	value, err := withFaults(func() ([]byte, error) { return c.snapshot.get(snapshotKey) })
 	if err != nil {
@@ -134,11 +141,15 @@ func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 		var fact savedFact
 		err := lines.Decode(&fact)
 		if errors.Is(err, io.EOF) {
-			return &b.next, nil
+			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
 		}
 		b.set(fact.Key, fact.Value)
 	}
+	if own, err := CertDER(c.Local().Identity.CA); b.next.CA != nil && (err != nil || !bytes.Equal(own, b.next.CA)) {
+		return nil, errors.New("snapshot: its certificate authority is not this host's")
+	}
+	return &b.next, nil
 }

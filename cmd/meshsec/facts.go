@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 			return nil, nil
 		}
 		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && len(n.id.Endpoints) > 0 {
-			return n.id.ClientTLS() // the environment's own etcd, at another address than the token says
+			return n.checkpoint.ClientTLS() // the environment's own etcd, at another address than the token says
 		}
 		if err := n.checkTLSFiles(p); err != nil {
 			return nil, err
@@ -86,7 +85,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
 		}
-		n.embedded, err = store.StartEmbedded(ctx, store.EmbedConfig{Dir: filepath.Join(p.state, "etcd"), Name: n.id.HostID, Addrs: n.addrs,
+		n.embedded, err = store.StartEmbedded(ctx, store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs,
 			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: ca, Log: n.log})
 		if err != nil {
 			return nil, err
@@ -94,7 +93,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		n.closers = append(n.closers, func() error { n.embedded.Close(); return nil })
 		n.etcd = n.embedded.Endpoints()
 	}
-	return n.id.ClientTLS()
+	return n.checkpoint.ClientTLS()
 }
 
 // checkTLSFiles names the setting and the operator's own path of a file that can't be read.

@@ -21,6 +21,9 @@ var errSetting = errors.New("setting")
 func openCheckpoint(set settings.Settings, p paths) (*store.Checkpoint, error) {
 	path := filepath.Join(p.state, set.Environment+".db")
 	cp, err := store.OpenCheckpoint(path)
+	if errors.Is(err, store.ErrDamaged) {
+		err = fmt.Errorf("%w; it is left as it is: %s", err, startAnew(p))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +33,23 @@ func openCheckpoint(set settings.Settings, p paths) (*store.Checkpoint, error) {
 	}
 	return cp, err
 }
+
+// startAnew says what to move away when the checkpoint is lost. The first host's etcd must go with it: it names an authority
+// whose key was in the checkpoint, so it would refuse the new one.
+func startAnew(p paths) string {
+	where := ""
+	if p.managed {
+		where = fmt.Sprintf(" (%s is /var/lib/docker/plugins/ID/propagated-mount on the host)", p.state)
+	}
+	etcd := etcdDir(p)
+	if _, err := os.Stat(etcd); err != nil {
+		return fmt.Sprintf("restore it, or move it away%s to start anew", where)
+	}
+	return fmt.Sprintf("restore it, or move both it and %s away%s to found the environment anew; its other hosts then need new tokens", etcd, where)
+}
+
+// etcdDir is where the embedded etcd keeps its files.
+func etcdDir(p paths) string { return filepath.Join(p.state, "etcd") }
 
 func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (*store.Checkpoint, error) {
 	local := cp.Local()
@@ -69,8 +89,7 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 	}
 	return cp, cp.Update(func(l *store.Local) error {
 		if old := l.Identity; old.HostID == id.HostID {
-			// The same host with a newer token: peers know its handshake key and router address.
-			id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
+			id = id.After(old)
 		}
 		l.Identity = id
 		return nil
@@ -87,18 +106,22 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
 		return err
 	}
-	cert, key, err := ca.Issue(id.HostID, id.HostName, 0)
+	old, err := store.CertDER(id.Cert)
+	if err != nil {
+		return err
+	}
+	cert, err := ca.Renew(old)
 	if err != nil {
 		return err
 	}
 	return cp.Update(func(l *store.Local) error {
-		l.Identity.Cert, l.Identity.Key = cert, store.Secret{Bytes: key}
+		l.Identity.Cert = store.CertPEM(cert)
 		return nil
 	})
 }
 
 // isMember tells a host that has joined by a token from a founder and from a new one.
-func isMember(id store.Identity) bool { return id.HostID != "" && id.CAKey.Empty() }
+func isMember(id store.Identity) bool { return id.HostID != "" && (id.CAKey.Empty() || id.Imported) }
 
 // joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set. With store.ErrExpired the
 // token comes along.
