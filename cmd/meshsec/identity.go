@@ -89,7 +89,8 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 	}
 	return cp, cp.Update(func(l *store.Local) error {
 		if old := l.Identity; old.HostID == id.HostID {
-			id = id.After(old)
+			// The same host with a newer token: peers know its handshake key and router address.
+			id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
 		}
 		l.Identity = id
 		return nil
@@ -106,22 +107,18 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
 		return err
 	}
-	old, err := store.CertDER(id.Cert)
-	if err != nil {
-		return err
-	}
-	cert, err := ca.Renew(old)
+	cert, key, err := ca.Issue(id.HostID, id.HostName, 0)
 	if err != nil {
 		return err
 	}
 	return cp.Update(func(l *store.Local) error {
-		l.Identity.Cert = store.CertPEM(cert)
+		l.Identity.Cert, l.Identity.Key = cert, store.Secret{Bytes: key}
 		return nil
 	})
 }
 
 // isMember tells a host that has joined by a token from a founder and from a new one.
-func isMember(id store.Identity) bool { return id.HostID != "" && (id.CAKey.Empty() || id.Imported) }
+func isMember(id store.Identity) bool { return id.HostID != "" && id.CAKey.Empty() }
 
 // joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set. With store.ErrExpired the
 // token comes along.
