@@ -116,6 +116,16 @@ func (c *Container) ARP(ctx context.Context, to netip.Addr) (a ARP, err error) {
 	return a, c.probe(ctx, &a, "arp", to.String())
 }
 
+// SendFrames sends Ethernet frames out of the container's eth0, as they are. It needs CAP_NET_RAW.
+func (c *Container) SendFrames(ctx context.Context, frames ...[]byte) error {
+	args := []string{"/probe", "frame"}
+	for _, f := range frames {
+		args = append(args, hex.EncodeToString(f))
+	}
+	_, err := c.Exec(ctx, args...)
+	return err
+}
+
 // probe runs the probe in the container and decodes the object it prints.
 func (c *Container) probe(ctx context.Context, v any, args ...string) error {
 	out, err := c.Exec(ctx, append([]string{"/probe"}, args...)...)

@@ -1,5 +1,5 @@
 // Command probe is what test containers run: it serves and makes transfers, pings and asks for addresses by ARP, with payloads
-// that carry a marker for the leak harness, and prints one JSON object per line.
+// that carry a marker for the leak harness, and prints one JSON object per line. As an attacker it sends frames as they are given.
 package main
 
 import (
@@ -22,7 +22,8 @@ type options struct {
 	size     int           // bytes of payload
 	device   string
 	port     int
-	address  string // the argument
+	address  string // the first argument
+	args     []string
 }
 
 // marker is the payload's pattern.
@@ -46,6 +47,7 @@ func (o options) fill(n int) []byte {
 
 var commands = map[string]func(options) error{
 	"arp":      arp,
+	"frame":    frame,
 	"ping":     ping,
 	"serve":    serve,
 	"transfer": transfer,
@@ -65,7 +67,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 || commands[args[0]] == nil {
-		return fmt.Errorf("usage: probe arp|ping|serve|transfer [flags] [address]")
+		return fmt.Errorf("usage: probe arp|frame|ping|serve|transfer [flags] [address or frames]")
 	}
 	var o options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -79,7 +81,7 @@ func run(args []string) error {
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	o.address = flags.Arg(0)
+	o.address, o.args = flags.Arg(0), flags.Args()
 	return commands[args[0]](o)
 }
 
