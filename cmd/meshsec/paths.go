@@ -9,7 +9,7 @@ import (
 // paths are the places that differ between an agent inside Docker's managed plugin and one beside Docker.
 type paths struct {
 	run     string // the host's /run
-	etc     string // the host's /etc, where it is not /etc
+	etc     string // the host's /etc, in the plugin
 	state   string // checkpoint and embedded etcd
 	plugin  string // the socket that dockerd calls
 	procSys string // a writable /proc/sys
@@ -22,10 +22,13 @@ func (p paths) inPlugin() paths {
 		procSys: "/host/proc/sys", managed: true}
 }
 
-// host maps a path as the operator writes it, on the host, to where this process sees it.
+// host maps a path as the operator writes it, on the host, to where this process sees it. They differ in the plugin only.
 func (p paths) host(path string) string {
+	if !p.managed {
+		return path
+	}
 	for prefix, here := range map[string]string{"/run/": p.run, "/etc/": p.etc} {
-		if rest, ok := strings.CutPrefix(path, prefix); ok && here != "" {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
 			return filepath.Join(here, rest)
 		}
 	}
@@ -34,6 +37,9 @@ func (p paths) host(path string) string {
 
 // onHost is the reverse of host: a path of this process in the operator's words.
 func (p paths) onHost(path string) string {
+	if !p.managed {
+		return path
+	}
 	if rest, ok := strings.CutPrefix(path, p.run+"/"); ok {
 		return filepath.Join("/run", rest)
 	}

@@ -21,10 +21,21 @@ func TestHostPathsAreMappedInThePluginOnly(t *testing.T) {
 			t.Errorf("in the plugin, %q is at %q, want %q", path, got, want)
 		}
 	}
-	out := paths{run: "/run"}
-	for _, path := range []string{"/run/x", "/etc/x", "/x"} {
-		if got := out.host(path); got != path {
-			t.Errorf("outside, %q is at %q", path, got)
+	for path, want := range map[string]string{
+		"/host/run/meshsec/router": "/run/meshsec/router",
+		"/host/running":            "/host/running",
+		"/data/router":             "/data/router",
+	} {
+		if got := in.onHost(path); got != want {
+			t.Errorf("%q of the plugin is %q on the host, want %q", path, got, want)
+		}
+	}
+	for _, run := range []string{"/run", "/tmp/run"} {
+		out := paths{run: run} // --run=/tmp/run: the router is there, and nowhere else
+		for _, path := range []string{"/run/x", "/etc/x", "/x", run + "/meshsec/router"} {
+			if here, there := out.host(path), out.onHost(path); here != path || there != path {
+				t.Errorf("outside, with --run=%s, %q is at %q and is shown as %q", run, path, here, there)
+			}
 		}
 	}
 }
