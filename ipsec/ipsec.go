@@ -126,6 +126,12 @@ const (
 	UnknownSPI
 	// SPISoftLimit: the SA SPI (either direction) has carried SoftPackets or SoftBytes. It is still used; a new pair is due.
 	SPISoftLimit
+	// PeerMoved: an authentic packet of Peer came in on SA SPI from Remote, which is not where the Config has the peer. Sent
+	// again while such packets come.
+	PeerMoved
+	// PeerSilent: nothing has come from Peer for a while, though it was asked to answer. Not of a data plane, but of whoever
+	// probes the tunnels.
+	PeerSilent
 )
 
 // How much an SA carries before it is replaced. Until SPILimit there is as much again, for the new pair to be made.
@@ -163,4 +169,6 @@ type Dataplane interface {
 type SASet struct {
 	In  []SA // newest first
 	Out *SA
+	// Remote is where the peer's last authentic packet came from. Invalid: nothing is known but its fact.
+	Remote netip.AddrPort
 }

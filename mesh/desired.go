@@ -78,13 +78,17 @@ type Peer struct {
 	Prefixes []netip.Prefix // its endpoints on this host's networks, and its router address, sorted
 }
 
-// Config puts together what Compute wants and the SAs that the handshake holds, by host ID. SAs of hosts that are no
-// peers are left out.
+// Config puts together what Compute wants and what the handshake knows, by host ID: the SAs, and where the peer was seen
+// last if not where its fact says. SAs of hosts that are no peers are left out.
 func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 	c := ipsec.Config{Router: d.Router, MTU: d.MTU, Peers: make([]ipsec.Peer, 0, len(d.Peers))}
 	for _, p := range d.Peers {
 		set := sas[p.ID]
-		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: p.Remote, Encap: p.Encap, Router: p.Router, MTU: p.MTU,
+		remote := p.Remote
+		if set.Remote.IsValid() {
+			remote = set.Remote
+		}
+		c.Peers = append(c.Peers, ipsec.Peer{Name: p.ID, Remote: remote, Encap: p.Encap, Router: p.Router, MTU: p.MTU,
 			Prefixes: p.Prefixes, In: set.In, Out: set.Out})
 	}
 	return c

@@ -231,3 +231,32 @@ func TestRoundReadsBack(t *testing.T) {
 	}
 	n.carries(t, f)
 }
+
+// A peer is sent to where the handshake has seen it last, not where its fact says.
+func TestSeenElsewhere(t *testing.T) {
+	n, r := fakes()
+	f := baseFacts()
+	n.put(f)
+	out, at := ipsec.SA{SPI: 300}, netip.MustParseAddrPort("198.51.100.7:1024")
+	n.sas = map[string]ipsec.SASet{"b": {Out: &out}}
+	if err := r.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	remote := func() netip.AddrPort {
+		for _, p := range n.configs[len(n.configs)-1].Peers {
+			if p.Name == "b" {
+				return p.Remote
+			}
+		}
+		return netip.AddrPort{}
+	}
+	fact := remote()
+	n.sas = map[string]ipsec.SASet{"b": {Out: &out, Remote: at}}
+	if err := r.Rekey(t.Context()); err != nil || remote() != at {
+		t.Errorf("b at %v: %v", remote(), err)
+	}
+	n.sas = map[string]ipsec.SASet{"b": {Out: &out}}
+	if err := r.Rekey(t.Context()); err != nil || remote() != fact || !fact.IsValid() {
+		t.Errorf("b at %v, its fact says %v: %v", remote(), fact, err)
+	}
+}

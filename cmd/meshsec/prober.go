@@ -31,6 +31,7 @@ type prober struct {
 	self    string
 	limit   func(store.Host) int // the largest MTU that the path to a host can have, bytes
 	changed func()               // a path's MTU has changed; must not block
+	silent  func(peer string)    // nothing has come back for a while; must not block
 	log     *logrus.Entry
 	start   time.Time
 
@@ -45,6 +46,7 @@ type probed struct {
 	via    string // its underlay address
 	rtt    time.Duration
 	at     time.Time // of the last answer
+	since  time.Time // when it could be asked first, or was last said to be silent
 	search *pathmtu.Search
 }
 
@@ -125,6 +127,7 @@ func (p *prober) round(now time.Duration) {
 		size   int
 	}
 	var ask []question
+	var mute []string
 	changed := false
 	ready, hosts := p.ready(), p.snap().Hosts
 	p.mu.Lock()
@@ -134,13 +137,20 @@ func (p *prober) round(now time.Duration) {
 		}
 	}
 	for id, h := range hosts {
+		d := p.peers[id]
 		if id == p.self || !ready[id] {
+			if d != nil {
+				d.since = time.Now()
+			}
 			continue
 		}
-		d := p.peers[id]
 		if via := underlayOf(h); d == nil || d.router != h.Router || d.via != via {
-			d = &probed{router: h.Router, via: via, search: pathmtu.New(p.limit(h))}
+			d = &probed{router: h.Router, via: via, search: pathmtu.New(p.limit(h)), since: time.Now()}
 			p.peers[id] = d
+		}
+		if time.Since(later(d.at, d.since)) > silent {
+			d.since = time.Now()
+			mute = append(mute, id)
 		}
 		before := d.search.MTU()
 		d.search.SetMax(now, p.limit(h))
@@ -156,6 +166,9 @@ func (p *prober) round(now time.Duration) {
 	p.mu.Unlock()
 	for _, q := range ask {
 		p.send(q.peer, q.router, q.size)
+	}
+	for _, id := range mute {
+		p.silent(id)
 	}
 	if changed {
 		p.changed()

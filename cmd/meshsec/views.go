@@ -67,6 +67,9 @@ func (n *node) peers() []control.Peer {
 			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, MTU: wanted[id].MTU, RxBytes: c.RxBytes, TxBytes: c.TxBytes,
 			RxPackets: c.RxPackets, TxPackets: c.TxPackets, Drops: c.Drops, DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason,
 			Endpoints: len(snap.Endpoints[id])}
+		if s.Remote.IsValid() {
+			p.Remote = s.Remote.String()
+		}
 		if s.Cipher != 0 {
 			p.Cipher = s.Cipher.String()
 		}

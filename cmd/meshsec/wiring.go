@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/meshsec/meshsec/driver"
@@ -25,7 +26,8 @@ func (n *node) openMesh() error {
 		log: n.log, start: time.Now(), peers: map[string]*probed{}}
 
 	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
-		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader, handshake.Options{Ciphers: n.ciphers, Start: time.Now()})
+		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader,
+		handshake.Options{Ciphers: n.ciphers, Start: time.Now(), Local: n.local()})
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
@@ -34,6 +36,8 @@ func (n *node) openMesh() error {
 	n.handshake = handshake.NewLoop(m, n.socket.SendHandshake, install, n.log)
 	n.handshake.OnNeedSnapshot(n.store.Refresh)
 	n.handshake.OnProbe(n.prober.probe)
+	n.handshake.OnKeepalive(n.socket.SendKeepalive)
+	n.prober.silent = func(peer string) { n.handshake.Event(ipsec.Event{Kind: ipsec.PeerSilent, Peer: peer}) }
 	n.socket.HandleHandshake(n.handshake.Deliver)
 
 	o := n.meshOptions()
@@ -45,6 +49,15 @@ func (n *node) openMesh() error {
 // meshOptions are what is known of this host once its underlay address has been found.
 func (n *node) meshOptions() mesh.Options {
 	return mesh.Options{Self: n.id.HostID, UnderlayMTU: n.underlayMTU, V6: n.addrs[0].Is6(), Encap: ipsec.Encap(n.set.Encap), Routers: n.set.Routers}
+}
+
+// local gives the addresses that peers see this host at if there is no NAT between.
+func (n *node) local() []netip.AddrPort {
+	list := make([]netip.AddrPort, len(n.addrs))
+	for i, a := range n.addrs {
+		list[i] = netip.AddrPortFrom(a.Unmap(), uint16(n.set.Port))
+	}
+	return list
 }
 
 // keyed gives the peers that can be sent to.

@@ -70,6 +70,14 @@
 //	info  "meshsec esp" | direction (1: from the initiator, 2: to it) | length and bytes of the initiator's host ID |
 //	      the same of the responder's | SPI (4 bytes) | cipher (2 bytes)
 //
+// # Where a peer is
+//
+// A peer is where its last authentic packet came from (a response, the packet that confirms a pair, and what the data plane
+// tells of the pair in use, ipsec.PeerMoved), until its fact changes. An init alone moves nobody: it may be a replay. Its
+// response goes to where it came from all the same. Inits without an answer go to the fact's address every other time. When
+// nothing comes back though the tunnel is probed (ipsec.PeerSilent), a handshake begins. The responses tell an initiator how
+// it is seen; if not at an address of its own, there is a NAT between, to which a keepalive goes every 20 s.
+//
 // # Which pair is used
 //
 // A pair is the two SAs that one handshake made. The responder installs its inbound SA before it answers, so the initiator

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -14,19 +15,24 @@ const unknownEvery = 10 * time.Second
 func (m *Machine) Event(now time.Duration, e ipsec.Event) []Output {
 	switch e.Kind {
 	case ipsec.SPIConfirmed:
-		return m.Confirmed(now, e.Peer, e.SPI)
+		return m.Confirmed(now, e.Peer, e.SPI, e.Remote)
+	case ipsec.PeerMoved:
+		return m.Moved(e.Peer, e.SPI, e.Remote)
 	case ipsec.SPILimit:
 		return m.Limit(now, e.Peer, e.SPI)
 	case ipsec.SPISoftLimit:
 		m.SoftLimit(now, e.Peer, e.SPI)
+	case ipsec.PeerSilent:
+		m.Silent(now, e.Peer)
 	case ipsec.UnknownSPI:
 		return m.UnknownSPI(now, e.Remote)
 	}
 	return nil
 }
 
-// Confirmed says that the first packet was opened on inbound SA spi of a peer (a host ID).
-func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Output {
+// Confirmed says that the first packet was opened on inbound SA spi of a peer (a host ID), and where it came from; invalid
+// if the data plane does not know, then from where the init did.
+func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI, from netip.AddrPort) []Output {
 	p := m.peers[host]
 	if p == nil {
 		return nil
@@ -37,19 +43,67 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI) []Out
 	}
 	known := pr.confirmed
 	p.confirm(now, pr)
-	switch {
-	case pr == p.out && known:
+	if pr.mute { // a higher one is in use
 		return nil
-	case pr == p.out:
-		m.settle(p)
-		return nil
-	case pr.mute: // a higher one is in use
+	}
+	if !from.IsValid() || from.Port() == 0 {
+		from = pr.from
+	}
+	moved := m.move(p, from)
+	if pr == p.out {
+		if !known {
+			m.settle(p)
+		}
+		if moved {
+			return []Output{SAsChanged{host}}
+		}
 		return nil
 	}
 	p.adopt(pr)
 	m.settle(p)
 	// A packet of ours proves the pair to the initiator, without waiting for one of its later probes.
 	return []Output{SAsChanged{host}, Probe{host}}
+}
+
+// Moved says that an authentic packet of a peer came in on inbound SA spi from an address that it was not at before.
+// Packets on SAs that are about to go may have been held back on their way, so they move nobody.
+func (m *Machine) Moved(host string, spi ipsec.SPI, from netip.AddrPort) []Output {
+	p := m.peers[host]
+	if p == nil {
+		return nil
+	}
+	if pr := p.find(spi); pr == nil || pr.mute || !m.move(p, from) {
+		return nil
+	}
+	return []Output{SAsChanged{host}}
+}
+
+// Silent says that nothing comes back from a peer whose pair is proven. It may have been restarted and not know where this
+// host is, so a handshake begins, and goes on until something comes.
+func (m *Machine) Silent(now time.Duration, host string) {
+	if p := m.peers[host]; p != nil && p.init == nil && p.out != nil && p.out.confirmed {
+		p.startAt = min(p.startAt, now)
+	}
+}
+
+// move notes where an authentic packet of p came from and says whether that is new.
+func (m *Machine) move(p *peer, from netip.AddrPort) bool {
+	from = unmap(from)
+	if !from.Addr().IsValid() || from.Port() == 0 || from == p.remote() {
+		return false
+	}
+	p.at = from
+	m.locate()
+	return true
+}
+
+// keepAlive begins keepalives to p if there is a NAT between, as p sees this host, and ends them if not.
+func (m *Machine) keepAlive(now time.Duration, p *peer) {
+	if len(m.options.Local) == 0 || slices.Contains(m.options.Local, p.observed) {
+		p.keepAt = never
+		return
+	}
+	p.keepAt = min(p.keepAt, now+keepaliveEvery)
 }
 
 // settle ends all handshaking: the pair in use is proven.

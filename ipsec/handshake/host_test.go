@@ -12,7 +12,8 @@ import (
 type host struct {
 	w       *world
 	id, env string
-	addr    netip.AddrPort
+	addr    netip.AddrPort // that its fact says
+	public  netip.AddrPort // that it has by now, or its NAT; invalid: addr
 	secret  Secret
 	ppk     *Secret
 	options Options
@@ -26,6 +27,8 @@ type host struct {
 	seen    map[ipsec.SPI]bool // inbound SPIs on which a packet was opened
 	given   map[ipsec.SPI]bool // inbound SPIs that were installed since the boot
 	former  map[ipsec.SPI]bool // … and before it, or that a limit took away
+	kept    int                // keepalives
+	heard   time.Duration
 	probes  int
 	asked   int // for a snapshot
 	packets int // opened
@@ -103,6 +106,8 @@ func (h *host) do(outputs []Output) {
 		case Probe:
 			h.probes++
 			h.esp(o.Peer, true)
+		case Keepalive:
+			h.kept++
 		case NeedSnapshot:
 			h.asked++
 		}
@@ -111,10 +116,29 @@ func (h *host) do(outputs []Output) {
 
 func (h *host) send(o Send) {
 	if h.w.tap != nil {
-		h.w.tap(h.addr, o.To, o.Msg)
+		h.w.tap(h.source(), o.To, o.Msg)
 	}
-	to := h.w.at(o.To)
-	h.w.carry(h, to, false, func() { to.receive(h.addr, o.Msg) })
+	to, from := h.w.at(o.To), h.source()
+	h.w.carry(h, to, false, func() { to.receive(from, o.Msg) })
+}
+
+// source is where packets of the host come from, and reach it.
+func (h *host) source() netip.AddrPort {
+	if h.public.IsValid() {
+		return h.public
+	}
+	return h.addr
+}
+
+// remote is where the data plane has a peer.
+func (h *host) remote(peer string) netip.AddrPort {
+	if r := h.sas[peer].Remote; r.IsValid() {
+		return r
+	}
+	if p := h.m.peers[peer]; p != nil {
+		return p.Remote
+	}
+	return netip.AddrPort{}
 }
 
 func (h *host) receive(from netip.AddrPort, msg []byte) {
@@ -153,12 +177,8 @@ func (h *host) esp(peer string, echo bool) {
 	if out == nil {
 		return
 	}
-	for _, to := range h.w.hosts {
-		if to.id == peer {
-			sa := *out
-			h.w.carry(h, to, true, func() { to.open(h.addr, sa, echo) })
-		}
-	}
+	sa, to, from := *out, h.w.at(h.remote(peer)), h.source()
+	h.w.carry(h, to, true, func() { to.open(from, sa, echo) })
 }
 
 // open is the data plane's receipt of a packet.
@@ -170,14 +190,17 @@ func (h *host) open(from netip.AddrPort, sa ipsec.SA, echo bool) {
 	for peer, set := range h.sas {
 		if in := find(set.In, sa.SPI); in != nil && in.Key.Bytes == sa.Key.Bytes {
 			h.packets++
+			h.heard = h.w.now
 			if echo {
 				h.esp(peer, false) // the kernel answers before the event is looked at
 			}
-			if h.seen[sa.SPI] {
+			event = ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: peer, SPI: sa.SPI, Remote: from}
+			if h.seen[sa.SPI] && from == h.remote(peer) {
 				return
+			} else if h.seen[sa.SPI] {
+				event.Kind = ipsec.PeerMoved
 			}
 			h.seen[sa.SPI] = true
-			event = ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: peer, SPI: sa.SPI}
 		}
 	}
 	if event.Kind == ipsec.UnknownSPI {

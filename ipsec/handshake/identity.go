@@ -55,6 +55,9 @@ type Options struct {
 	// Ciphers in order of preference; empty: AES-256-GCM, then ChaCha20-Poly1305. A host without AES instructions
 	// puts ChaCha20-Poly1305 first, which then wins on both sides.
 	Ciphers []ipsec.Cipher
+	// Local are this host's own underlay addresses with the port. A peer that sees none of them sees a NAT, through which
+	// a keepalive goes every 20 s; empty: none ever.
+	Local []netip.AddrPort
 	// Start is the wall-clock time at which now is zero. It is only shown (SA.Created, PeerStatus), never compared.
 	Start time.Time
 }

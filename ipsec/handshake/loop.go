@@ -28,6 +28,7 @@ type Loop struct {
 	send         func(netip.AddrPort, []byte) error
 	install      func() error
 	probe        func(peer string)
+	keepalive    func(to netip.AddrPort)
 	needSnapshot func()
 	log          *logrus.Entry
 	start        time.Time
@@ -54,6 +55,7 @@ func NewLoop(m *Machine, send func(netip.AddrPort, []byte) error, install func()
 	return &Loop{
 		send: send, install: install, log: log, m: m,
 		probe:        func(string) {},
+		keepalive:    func(netip.AddrPort) {},
 		needSnapshot: func() {},
 		start:        time.Now(),
 		dropped:      make(map[string]uint64),
@@ -68,6 +70,9 @@ func (*Loop) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(handshake 
 
 // OnProbe sets what sends one echo request through the tunnel to a peer (a host ID). Call it before Run; f must not block.
 func (l *Loop) OnProbe(f func(peer string)) { l.probe = f }
+
+// OnKeepalive sets what sends one NAT keepalive to an address. Call it before Run; f must not block.
+func (l *Loop) OnKeepalive(f func(to netip.AddrPort)) { l.keepalive = f }
 
 // OnNeedSnapshot sets what is called when an unknown host began a handshake. Call it before Run; f must not block.
 func (l *Loop) OnNeedSnapshot(f func()) { l.needSnapshot = f }
@@ -209,6 +214,8 @@ func (l *Loop) carryOut(outputs []Output) {
 			}
 		case Probe:
 			l.probe(o.Peer)
+		case Keepalive:
+			l.keepalive(o.To)
 		case NeedSnapshot:
 			l.needSnapshot()
 		}

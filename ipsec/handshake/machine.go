@@ -107,7 +107,10 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 		old, w := m.peers[id], want[id]
 		if _, ok := want[id]; ok && w.Public == old.Public {
 			if w.Remote != old.Remote {
-				old.Remote = w.Remote
+				if old.at.IsValid() {
+					outputs = append(outputs, SAsChanged{id})
+				}
+				old.Remote, old.at = w.Remote, netip.AddrPort{}
 				if old.out == nil {
 					m.start(now, old)
 				}
@@ -120,16 +123,24 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 	}
 	for id, w := range want {
 		if m.peers[id] == nil {
-			m.peers[id] = &peer{Peer: w, smaller: m.id.HostID < id, startAt: now, probeAt: never}
+			m.peers[id] = &peer{Peer: w, smaller: m.id.HostID < id, startAt: now, probeAt: never, keepAt: never}
 		}
 	}
-	clear(m.remotes)
-	for _, p := range m.sorted() {
-		if p.Remote.IsValid() && m.remotes[p.Remote] == nil {
-			m.remotes[p.Remote] = p
-		}
-	}
+	m.locate()
 	return outputs
+}
+
+// locate notes at which addresses the peers are: where they were seen, then where their facts say.
+func (m *Machine) locate() {
+	clear(m.remotes)
+	all := m.sorted()
+	for _, where := range []func(*peer) netip.AddrPort{func(p *peer) netip.AddrPort { return p.at }, func(p *peer) netip.AddrPort { return p.Remote }} {
+		for _, p := range all {
+			if a := where(p); a.IsValid() && m.remotes[a] == nil {
+				m.remotes[a] = p
+			}
+		}
+	}
 }
 
 // start makes a handshake due at once, with the back-off at its beginning.
@@ -177,7 +188,7 @@ func (m *Machine) sorted() []*peer {
 func (m *Machine) SAs() map[string]ipsec.SASet {
 	all := make(map[string]ipsec.SASet, len(m.peers))
 	for id, p := range m.peers {
-		if len(p.pairs) > 0 {
+		if len(p.pairs) > 0 { // without an SA its address is of no use
 			all[id] = p.sas()
 		}
 	}

@@ -61,7 +61,7 @@ func TestWaitingForFacts(t *testing.T) {
 		s[1].Reason != "peer's address unknown yet" {
 		t.Errorf("%+v", s)
 	}
-	if outputs := a.m.Confirmed(0, "nobody", 300); outputs != nil {
+	if outputs := a.m.Confirmed(0, "nobody", 300, netip.AddrPort{}); outputs != nil {
 		t.Error(outputs)
 	}
 }

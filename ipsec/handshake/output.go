@@ -2,7 +2,7 @@ package handshake
 
 import "net/netip"
 
-// Output is something that the Machine wants done: Send, SAsChanged, Probe or NeedSnapshot. Outputs are carried out in
+// Output is something that the Machine wants done: Send, SAsChanged, Probe, Keepalive or NeedSnapshot. Outputs are carried out in
 // the order in which they are returned.
 type Output interface{ output() }
 
@@ -19,10 +19,14 @@ type SAsChanged struct{ Peer string }
 // Probe asks for one ICMP echo request through the tunnel to the router address of Peer (a host ID).
 type Probe struct{ Peer string }
 
+// Keepalive asks for one NAT keepalive (RFC 3948, section 2.3) to an address.
+type Keepalive struct{ To netip.AddrPort }
+
 // NeedSnapshot says that a host with an unknown key began a handshake: the facts may be old and should be listed again.
 type NeedSnapshot struct{}
 
 func (Send) output()         {}
 func (SAsChanged) output()   {}
 func (Probe) output()        {}
+func (Keepalive) output()    {}
 func (NeedSnapshot) output() {}

@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -49,7 +50,8 @@ func (r rank) above(o rank) bool {
 type pair struct {
 	rank      rank
 	in, out   ipsec.SA
-	began     time.Duration // when its init was sent (begun here) or came in
+	from      netip.AddrPort // where its init came from (begun there)
+	began     time.Duration  // when its init was sent (begun here) or came in
 	begunHere bool
 	confirmed bool          // a packet has come in on in
 	mute      bool          // out has been erased and must not be used

@@ -21,12 +21,14 @@ type peer struct {
 	pairs   []*pair
 	out     *pair
 	init    *initiation
+	at      netip.AddrPort // where its last authentic packet came from; invalid: nothing came since its fact changed
 
 	generation uint64        // highest one known
 	startAt    time.Duration // when the next init is due
 	probeAt    time.Duration // when the next probe is due
 	probes     int           // sent for out
 	unknownAt  time.Duration // before this, unknown SPIs start nothing
+	keepAt     time.Duration // when the next keepalive is due; never: there is no NAT between
 
 	cookie      []byte        // that the peer has asked for; nil: none
 	cookieUntil time.Duration // when the cookie is too old
@@ -37,7 +39,23 @@ type peer struct {
 }
 
 // begins says whether all facts for a handshake are there.
-func (p *peer) begins() bool { return p.Public != [32]byte{} && p.Remote.IsValid() }
+func (p *peer) begins() bool { return p.Public != [32]byte{} && p.remote().IsValid() }
+
+// remote is where the peer is, as far as is known.
+func (p *peer) remote() netip.AddrPort {
+	if p.at.IsValid() {
+		return p.at
+	}
+	return p.Remote
+}
+
+// target is where the next init goes. Every other one that is not answered tries the fact: the peer may have come back.
+func (p *peer) target() netip.AddrPort {
+	if p.attempts%2 == 0 && p.Remote.IsValid() {
+		return p.Remote
+	}
+	return p.remote()
+}
 
 // insert adds a pair and keeps the bounds; it returns the pairs that had to go.
 func (p *peer) insert(pr *pair) (gone []*pair) {
@@ -151,9 +169,9 @@ func (p *peer) giveUpOut(now time.Duration) {
 
 // next is when something is due.
 func (p *peer) next() time.Duration {
-	next := min(p.startAt, p.probeAt)
+	next := min(p.startAt, p.probeAt, p.keepAt)
 	if !p.begins() {
-		next = p.probeAt
+		next = min(p.probeAt, p.keepAt)
 	}
 	if p.out != nil {
 		next = min(next, p.out.outUntil())
@@ -175,5 +193,6 @@ func (p *peer) sas() (set ipsec.SASet) {
 		out := p.out.out
 		set.Out = &out
 	}
+	set.Remote = p.at
 	return set
 }

@@ -130,6 +130,7 @@ func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, 
 	if err != nil {
 		return m.drop(from, "internal", err.Error())
 	}
+	pr.from = from
 	m.wipe(p.insert(pr))
 	outputs := []Output{SAsChanged{p.HostID}}
 	for _, d := range split(header{kind: typeResponse, receiver: h.sender}, answer, macKey(p.Public[:])) {
@@ -156,6 +157,8 @@ func (m *Machine) receiveResponse(now time.Duration, from netip.AddrPort, h head
 	p.init.wipe()
 	p.init = nil
 	p.observed, p.note, p.attempts = r.observed, "", 0
+	m.keepAlive(now, p)
+	m.move(p, from) // it is new: it answers an init of now
 	if sending := p.find(r.sending); sending != nil {
 		p.confirm(now, sending)
 	}

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/meshsec/meshsec/ipsec"
 )
 
 func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
@@ -43,10 +46,35 @@ func chaos(t testing.TB, seed uint64, s func() suite) *world {
 				}
 			})
 		}
+		// The first host changes its address, or its NAT does. Its fact says nothing of it.
+		for range pick(w.rng, 0, 0, 1, 3) {
+			if h == a {
+				w.after(boots+within(80*time.Second), func() {
+					h.public = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(w.rng.Uint32())}), uint16(1024+w.rng.IntN(60_000)))
+				})
+			}
+		}
+		watch(h, other)
 		traffic(h, other, within(2*time.Second)+50*time.Millisecond)
 	}
 	w.run(time.Minute + within(time.Minute))
 	return w
+}
+
+// watch probes the tunnel every ten seconds and says when nothing has come for half a minute.
+func watch(h, to *host) {
+	h.w.after(10*time.Second, func() {
+		if !h.down {
+			h.esp(to.id, true)
+			if h.w.now-max(h.heard, h.booted) > 30*time.Second {
+				h.heard = h.w.now
+				h.step(func(now time.Duration) []Output {
+					return h.m.Event(now, ipsec.Event{Kind: ipsec.PeerSilent, Peer: to.id})
+				})
+			}
+		}
+		watch(h, to)
+	})
 }
 
 // traffic sends a packet now and then, whatever else is going on.
@@ -72,6 +100,13 @@ func calm(w *world) {
 		w.t.Fatalf("did not stay settled:\n%+v\n%+v", a.status(b), b.status(a))
 	}
 	for _, h := range w.hosts {
+		other := w.hosts[0]
+		if h == other {
+			other = w.hosts[1]
+		}
+		if at := h.status(other).Remote; at != other.source() {
+			w.t.Fatalf("%s sends to %v, %s is at %v", h.id, at, other.id, other.source())
+		}
 		for peer, set := range h.sas {
 			if len(set.In) != 1 {
 				w.t.Fatalf("%s still holds %d inbound SAs for %s", h.id, len(set.In), peer)

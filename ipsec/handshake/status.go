@@ -24,7 +24,8 @@ const (
 
 // PeerStatus is what the Machine knows about one peer, for display.
 type PeerStatus struct {
-	HostID string         `json:"host_id"`
+	HostID string `json:"host_id"`
+	// Remote is where the peer's last authentic packet came from, or else what its fact says.
 	Remote netip.AddrPort `json:"remote"`
 	State  State          `json:"state"`
 	// Reason says in plain words why the peer is not up; empty when it is and no handshake is overdue.
@@ -53,7 +54,7 @@ func (m *Machine) Status() []PeerStatus {
 }
 
 func (m *Machine) status(p *peer) PeerStatus {
-	s := PeerStatus{HostID: p.HostID, Remote: p.Remote, Attempts: p.attempts, Observed: p.observed, Inbound: len(p.sas().In)}
+	s := PeerStatus{HostID: p.HostID, Remote: p.remote(), Attempts: p.attempts, Observed: p.observed, Inbound: len(p.sas().In)}
 	if p.out != nil {
 		s.LastHandshake = p.out.out.Created
 		s.Cipher, s.In, s.Out = p.out.out.Cipher, p.out.in.SPI, p.out.out.SPI
@@ -70,12 +71,12 @@ func (p *peer) explain() (State, string) {
 	switch {
 	case p.out != nil && p.out.confirmed:
 		if p.attempts > 1 {
-			return StateUp, fmt.Sprintf("rekeying: no answer from %v in %d attempts", p.Remote, p.attempts)
+			return StateUp, fmt.Sprintf("rekeying: no answer from %v in %d attempts", p.remote(), p.attempts)
 		}
 		return StateUp, ""
 	case p.Public == [32]byte{}:
 		return StateWaiting, "peer's key unknown yet"
-	case !p.Remote.IsValid():
+	case !p.remote().IsValid():
 		return StateWaiting, "peer's address unknown yet"
 	case p.out != nil && p.attempts > 0:
 		return StateProving, fmt.Sprintf("waiting for proof: nothing has come in on SA %v; a new handshake is under way", p.out.in.SPI)
@@ -86,7 +87,7 @@ func (p *peer) explain() (State, string) {
 	case p.attempts == 0:
 		return StateStarting, "handshake not begun yet"
 	case p.attempts == 1:
-		return StateStarting, fmt.Sprintf("waiting for the first answer from %v", p.Remote)
+		return StateStarting, fmt.Sprintf("waiting for the first answer from %v", p.remote())
 	}
-	return StateStarting, fmt.Sprintf("no answer from %v in %d attempts", p.Remote, p.attempts)
+	return StateStarting, fmt.Sprintf("no answer from %v in %d attempts", p.remote(), p.attempts)
 }

@@ -13,6 +13,8 @@ const (
 	proofTime = 5 * time.Second
 	// secondDelay is by how much the larger host ID waits for the smaller one to begin where either could.
 	secondDelay = 5 * time.Second
+	// keepaliveEvery is how often a NAT is shown that its mapping is in use (RFC 3948, section 4).
+	keepaliveEvery = 20 * time.Second
 	// initsPerTick keeps a Tick short when hundreds of peers appear at once; the next one follows at once.
 	initsPerTick = 16
 )
@@ -29,6 +31,10 @@ func (m *Machine) Tick(now time.Duration) (outputs []Output, next time.Duration)
 		}
 		if p.probeAt <= now {
 			outputs = append(outputs, m.probe(p))
+		}
+		if p.keepAt <= now {
+			p.keepAt = now + keepaliveEvery
+			outputs = append(outputs, Keepalive{p.remote()})
 		}
 		if p.begins() && p.startAt <= now && budget > 0 {
 			budget--
@@ -71,7 +77,7 @@ func (m *Machine) begin(now time.Duration, p *peer) []Output {
 	}
 	var outputs []Output
 	for _, d := range splitWith(p.cookie, h, body, macKey(p.Public[:])) {
-		outputs = append(outputs, Send{p.Remote, d})
+		outputs = append(outputs, Send{p.target(), d})
 	}
 	return outputs
 }

@@ -98,7 +98,7 @@ func (w *world) carry(from, to *host, esp bool, arrive func()) {
 
 func (w *world) at(addr netip.AddrPort) *host {
 	for _, h := range w.hosts {
-		if h.addr == addr {
+		if h.source() == addr {
 			return h
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -45,6 +46,9 @@ func newShaken(h, other *host) *shaken {
 	install := func() error {
 		c, set := h.config(other, 0, 0), s.loop.SAs()[other.name]
 		c.Peers[0].In, c.Peers[0].Out = set.In, set.Out
+		if set.Remote.IsValid() {
+			c.Peers[0].Remote = set.Remote
+		}
 		return h.plane.Set(context.Background(), c)
 	}
 	s.loop = handshake.NewLoop(m, h.socket.SendHandshake, install, logrus.NewEntry(log))
@@ -186,5 +190,33 @@ func TestThousandRekeysUnderLoad(t *testing.T) {
 		pa, da := a.stats()
 		pb, db := b.stats()
 		t.Errorf("%d of %d lost; drops %v %v %v %v", missing, sent, pa.Drops, da, pb.Drops, db)
+	}
+}
+
+// A NAT comes between, and later gives the host another port: the tunnel stays, without a handshake.
+func TestNATPortChanges(t *testing.T) {
+	a, b := newLab(t)
+	x, y := shake(a, b)
+	a.ping(b.container)
+	out := x.status().Out
+	for _, port := range []string{"5001", "5002"} {
+		// Not a NAT of connections, which would keep the port of one that it knows.
+		for _, rule := range []string{
+			"add table ip lab", "delete table ip lab", "add table ip lab",
+			"add chain ip lab out { type filter hook output priority -300 ; }",
+			"add chain ip lab in { type filter hook prerouting priority -300 ; }",
+			"add rule ip lab out udp sport 4500 udp sport set " + port,
+			"add rule ip lab in udp dport " + port + " udp dport set 4500",
+		} {
+			ip(t, "netns exec "+a.ns+" nft "+rule)
+		}
+		a.ping(b.container)
+		b.ping(a.container)
+		if at := y.status().Remote; at.Addr() != a.addr.Addr() || fmt.Sprint(at.Port()) != port {
+			t.Errorf("b has a at %v, not at port %s", at, port)
+		}
+	}
+	if x.status().Out != out {
+		t.Error("a handshake was needed")
 	}
 }

@@ -73,6 +73,8 @@ func (r *receiver) open(t *table, d []byte, from netip.AddrPort, now time.Time) 
 	if !in.confirmed.Load() {
 		ev := ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: p.name, SPI: in.spi, Remote: t.origin(from)}
 		in.confirmed.Store(r.plane.events.send(ev)) // else the next packet tries again
+	} else if from != p.remote && from.Port() != 0 && !p.bare && p.stats.moved.take(now) { // without UDP there is no port
+		r.plane.events.send(ipsec.Event{Kind: ipsec.PeerMoved, Peer: p.name, SPI: in.spi, Remote: from})
 	}
 	ip, _, ok := parseIPv4(plain)
 	if !ok {

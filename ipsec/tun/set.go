@@ -57,7 +57,7 @@ func (p *Plane) publish(c ipsec.Config) []error {
 			errs = append(errs, fmt.Errorf("peer %s: %w", c.Peers[i].Name, err))
 		}
 		if e.stats = stats[e.name]; e.stats == nil {
-			e.stats = &peerStats{}
+			e.stats = &peerStats{moved: bucket{rate: 20, burst: 20}}
 		}
 		t.peers = append(t.peers, e)
 	}

@@ -87,6 +87,7 @@ type peerStats struct {
 	txBytes, txPackets atomic.Uint64
 	lastRx             atomic.Int64 // Unix time in nanoseconds
 	drops              drops
+	moved              bucket // limits PeerMoved events; the UDP receiver's
 }
 
 // Stats implements ipsec.Dataplane.

@@ -25,6 +25,10 @@ func (s *Socket) SendHandshake(to netip.AddrPort, msg []byte) error {
 	return s.SendESP(to, append(d, msg...), markerSize+len(msg))
 }
 
+// SendKeepalive sends a NAT keepalive (RFC 3948, section 2.3), which its receiver ignores. It keeps the mapping of a NAT on
+// the way, and no more: a lost one is not worth an error.
+func (s *Socket) SendKeepalive(to netip.AddrPort) { _ = s.SendESP(to, []byte{0xff}, 1) }
+
 // SendESP sends buf as datagrams of segment bytes each, of which the last may be shorter: in one call where the kernel
 // can, else one by one. Datagrams that could not be sent are counted in Drops; the error is the last one's cause, and
 // net.ErrClosed after Close.
