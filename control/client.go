@@ -49,6 +49,22 @@ func (c *Client) RemoveHost(ctx context.Context, ref string) (string, error) {
 	return id, err
 }
 
+// Authority asks for the environment's authority with its key, in PEM.
+func (c *Client) Authority(ctx context.Context) (bundle string, err error) {
+	err = c.do(ctx, http.MethodPost, "ca/export", nil, &bundle)
+	return bundle, err
+}
+
+// AuthorityExported tells that the authority is in a file now.
+func (c *Client) AuthorityExported(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "ca/exported", nil, new(string))
+}
+
+// AddAuthority gives the host the authority, as it was exported.
+func (c *Client) AddAuthority(ctx context.Context, bundle string) error {
+	return c.do(ctx, http.MethodPost, "ca/import", url.Values{"ca": {bundle}}, new(string))
+}
+
 func (c *Client) do(ctx context.Context, method, name string, form url.Values, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://meshsec/v1/"+name, strings.NewReader(form.Encode()))
 	if err != nil {

@@ -16,12 +16,20 @@ type fake struct{ tokenErr error }
 func (fake) Status() Status {
 	return Status{Health: Degraded, Problems: []string{"etcd is away"}, HostName: "h1"}
 }
-func (fake) Hosts() []Host         { return []Host{{Name: "h1", Self: true}} }
-func (fake) Peers() []Peer         { return []Peer{{Name: "h2", State: "up", RTT: time.Millisecond}} }
-func (fake) Networks() []Network   { return nil }
-func (fake) Endpoints() []Endpoint { return nil }
-func (fake) Blocks() []Block       { return nil }
-func (fake) Version() string       { return "v1" }
+func (fake) Hosts() []Host              { return []Host{{Name: "h1", Self: true}} }
+func (fake) Peers() []Peer              { return []Peer{{Name: "h2", State: "up", RTT: time.Millisecond}} }
+func (fake) Networks() []Network        { return nil }
+func (fake) Endpoints() []Endpoint      { return nil }
+func (fake) Blocks() []Block            { return nil }
+func (fake) Version() string            { return "v1" }
+func (fake) Authority() (string, error) { return "bundle", nil }
+func (fake) AuthorityExported() error   { return nil }
+func (fake) AddAuthority(ca string) error {
+	if ca != "bundle" {
+		return errors.New("not an authority")
+	}
+	return nil
+}
 func (fake) RemoveHost(_ context.Context, ref string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
@@ -125,6 +133,20 @@ func TestHostsAreRemoved(t *testing.T) {
 		t.Error(id, err)
 	}
 	if _, err := c.RemoveHost(t.Context(), ""); err == nil || err.Error() != "no host is called that" {
+		t.Error(err)
+	}
+}
+
+func TestTheAuthorityCrossesTheSocket(t *testing.T) {
+	c, _ := serve(t, fake{})
+	bundle, err := c.Authority(t.Context())
+	if err != nil || bundle != "bundle" {
+		t.Error(bundle, err)
+	}
+	if err := errors.Join(c.AuthorityExported(t.Context()), c.AddAuthority(t.Context(), bundle)); err != nil {
+		t.Error(err)
+	}
+	if err := c.AddAuthority(t.Context(), "x"); err == nil || err.Error() != "not an authority" {
 		t.Error(err)
 	}
 }

@@ -26,6 +26,11 @@ type Source interface {
 	Token(ctx context.Context, name string, ttl time.Duration) (string, error)
 	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID.
 	RemoveHost(ctx context.Context, ref string) (string, error)
+	// Authority gives the environment's authority with its key, in PEM; AuthorityExported notes that it is in a file;
+	// AddAuthority gives it to this host.
+	Authority() (string, error)
+	AuthorityExported() error
+	AddAuthority(bundle string) error
 }
 
 // Listen makes the socket at path, readable and writable by root only. A stale socket file is replaced; a live one is
@@ -84,19 +89,21 @@ func Handler(src Source) http.Handler {
 			return
 		}
 		token, err := src.Token(r.Context(), r.FormValue("name"), ttl)
-		if err != nil {
-			reply(w, http.StatusConflict, failure{err.Error()})
-			return
-		}
-		reply(w, http.StatusOK, token)
+		answer(w, token, err)
 	})
 	mux.HandleFunc("POST /v1/host/rm", func(w http.ResponseWriter, r *http.Request) {
 		id, err := src.RemoveHost(r.Context(), r.FormValue("host"))
-		if err != nil {
-			reply(w, http.StatusConflict, failure{err.Error()})
-			return
-		}
-		reply(w, http.StatusOK, id)
+		answer(w, id, err)
+	})
+	mux.HandleFunc("POST /v1/ca/export", func(w http.ResponseWriter, _ *http.Request) {
+		bundle, err := src.Authority()
+		answer(w, bundle, err)
+	})
+	mux.HandleFunc("POST /v1/ca/exported", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, "", src.AuthorityExported())
+	})
+	mux.HandleFunc("POST /v1/ca/import", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, "", src.AddAuthority(r.FormValue("ca")))
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, failure{fmt.Sprintf("this agent does not know %s %s; is it older than the command?", r.Method, r.URL.Path)})
@@ -106,6 +113,14 @@ func Handler(src Source) http.Handler {
 
 type failure struct {
 	Error string `json:"error"`
+}
+
+func answer(w http.ResponseWriter, text string, err error) {
+	if err != nil {
+		reply(w, http.StatusConflict, failure{err.Error()})
+		return
+	}
+	reply(w, http.StatusOK, text)
 }
 
 func orZero(s string) string {

@@ -21,6 +21,7 @@ const (
 type Status struct {
 	Health   Health   `json:"health"`
 	Problems []string `json:"problems"` // plain sentences; empty when Health is OK
+	Warnings []string `json:"warnings"` // what to do some time; they don't count for Health
 
 	Version     string `json:"version"`
 	HostID      string `json:"hostID"`

@@ -60,6 +60,8 @@ func (b *builder) take(k factKey, fact any) {
 	case kindEndpoint:
 		e := fact.(Endpoint)
 		b.endpointsOf(k.host)[e.Key()] = e
+	case kindCert:
+		writable(b, &b.next.Certs)[k.host] = fact.(Renewal).Cert
 	case kindRevoked:
 		writable(b, &b.next.Revoked)[k.host] = fact.(Revocation)
 	case kindCA:
@@ -96,6 +98,8 @@ func (b *builder) drop(k factKey) {
 		removeFrom(b, &b.next.Routers, k.addr)
 	case kindEndpoint:
 		b.dropEndpoint(EndpointKey{k.host, k.network, k.addr})
+	case kindCert:
+		removeFrom(b, &b.next.Certs, k.host)
 	case kindRevoked:
 		removeFrom(b, &b.next.Revoked, k.host)
 	case kindCA:

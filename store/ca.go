@@ -117,12 +117,7 @@ func sign(template, parent *x509.Certificate, signer crypto.Signer, ttl time.Dur
 	if parent == nil {
 		parent, signer = template, private
 	}
-	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
-		return nil, nil, err
-	}
-	now := time.Now()
-	template.NotBefore, template.NotAfter = now.Add(-clockSlack), now.Add(ttl)
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
+	der, err := certify(template, parent, public, signer, ttl)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,6 +126,16 @@ func sign(template, parent *x509.Certificate, signer crypto.Signer, ttl time.Dur
 		return nil, nil, err
 	}
 	return encodePEM(pemCert, der), encodePEM(pemKey, secret), nil
+}
+
+// certify makes a certificate for a key, in DER.
+func certify(template, parent *x509.Certificate, public ed25519.PublicKey, signer crypto.Signer, ttl time.Duration) (der []byte, err error) {
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	template.NotBefore, template.NotAfter = now.Add(-clockSlack), now.Add(ttl)
+	return x509.CreateCertificate(rand.Reader, template, parent, public, signer)
 }
 
 const (
@@ -152,6 +157,9 @@ func decodePEM(kind string, b []byte) ([]byte, error) {
 
 // CertDER returns the certificate in a PEM file as DER, as the facts hold it.
 func CertDER(certPEM []byte) ([]byte, error) { return decodePEM(pemCert, certPEM) }
+
+// CertPEM is the reverse of CertDER.
+func CertPEM(der []byte) []byte { return encodePEM(pemCert, der) }
 
 func parseCert(certPEM []byte) (*x509.Certificate, error) {
 	der, err := CertDER(certPEM)

@@ -25,6 +25,8 @@ type Identity struct {
 	Router      netip.Addr // router address; zero until claimed
 	Endpoints   []string   // of etcd, from the token; empty on a founder
 	Since       time.Time
+	Exported    time.Time // when the authority was last exported from here; zero: never
+	Imported    bool      // the authority was made elsewhere
 }
 
 // FoundIdentity makes the identity of a new environment's first host, with the environment's authority. hostID empty:

@@ -21,6 +21,7 @@ const (
 	kindCA       = "ca"
 	kindReleased = "released"
 	kindRevoked  = "revoked"
+	kindCert     = "certs"
 )
 
 // factKey is a key below Prefix, taken apart. Which fields count is the kind's matter.
@@ -41,6 +42,7 @@ func blockKey(k BlockKey) factKey {
 }
 func staticKey(k AddrKey) factKey    { return factKey{kind: kindStatic, network: k.Network, addr: k.Addr} }
 func routerKey(a netip.Addr) factKey { return factKey{kind: kindRouter, addr: a} }
+func certKey(id string) factKey      { return factKey{kind: kindCert, host: id} }
 func revokedKey(id string) factKey   { return factKey{kind: kindRevoked, host: id} }
 func releasedKey(host, claim string) factKey {
 	return factKey{kind: kindReleased, host: host, claim: claim}
@@ -51,7 +53,7 @@ func endpointKey(k EndpointKey) factKey {
 
 func (k factKey) String() string {
 	switch k.kind {
-	case kindHost, kindAlive, kindRevoked:
+	case kindHost, kindAlive, kindRevoked, kindCert:
 		return k.kind + "/" + k.host
 	case kindReleased:
 		return k.kind + "/" + k.host + "/" + k.claim
@@ -90,7 +92,7 @@ func parseKey(s string) (factKey, error) {
 			err = errors.New("a release of no claim")
 		}
 		err = errors.Join(CheckHostID(k.host), err)
-	case kindHost, kindAlive, kindRevoked:
+	case kindHost, kindAlive, kindRevoked, kindCert:
 		k.host, err = rest, CheckHostID(rest)
 	case kindNetwork:
 		k.network, err = rest, CheckName(rest)

@@ -35,6 +35,8 @@ type identityValue struct {
 	Router      netip.Addr `json:"router,omitzero"`
 	Endpoints   []string   `json:"endpoints,omitempty"`
 	Since       time.Time  `json:"since,omitzero"`
+	Exported    time.Time  `json:"exported,omitzero"`
+	Imported    bool       `json:"imported,omitempty"`
 }
 
 // endpointValue is a LocalEndpoint without the fact's methods in the way.
@@ -64,12 +66,12 @@ func (e *LocalEndpoint) UnmarshalJSON(b []byte) error {
 
 func identityToValue(i Identity) identityValue {
 	return identityValue{i.Environment, i.HostID, i.HostName, i.Private.Bytes, i.Cert, i.Key.Bytes, i.CA, i.CAKey.Bytes,
-		i.Router, i.Endpoints, i.Since}
+		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported}
 }
 
 func identityFromValue(v identityValue) Identity {
 	return Identity{v.Environment, v.HostID, v.HostName, Secret{v.Private}, v.Cert, Secret{v.Key}, v.CA, Secret{v.CAKey},
-		v.Router, v.Endpoints, v.Since}
+		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported}
 }
 
 // diffLocal returns the values that changed from one Local to the next by name; nil for what is gone.

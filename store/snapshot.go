@@ -25,6 +25,7 @@ type Snapshot struct {
 	Endpoints map[string]map[EndpointKey]Endpoint
 	// Revoked are the hosts that are shut out. They are in no other field, but for claims that are not yet free.
 	Revoked map[string]Revocation
+	Certs   map[string][]byte // renewed certificates (DER) by host ID, unchecked; empty when FromDisk
 	CA      []byte            // certificate of the environment's authority, DER; nil: none
 	Bad     map[string]string // key below Prefix → why its value is ignored
 }

@@ -107,6 +107,7 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.cfg.Self != "" {
 		group.Go(func() error { return s.publishAll(ctx) })
 		group.Go(func() error { return s.sweepRemoved(ctx) })
+		group.Go(func() error { return s.keepCerts(ctx) })
 	}
 	return errors.Join(group.Wait(), s.Close())
 }

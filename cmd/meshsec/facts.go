@@ -69,7 +69,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 			return nil, nil
 		}
 		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && len(n.id.Endpoints) > 0 {
-			return n.id.ClientTLS() // the environment's own etcd, at another address than the token says
+			return n.checkpoint.ClientTLS() // the environment's own etcd, at another address than the token says
 		}
 		if err := n.checkTLSFiles(p); err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		n.closers = append(n.closers, func() error { n.embedded.Close(); return nil })
 		n.etcd = n.embedded.Endpoints()
 	}
-	return n.id.ClientTLS()
+	return n.checkpoint.ClientTLS()
 }
 
 // checkTLSFiles names the setting and the operator's own path of a file that can't be read.

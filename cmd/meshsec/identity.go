@@ -89,8 +89,7 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 	}
 	return cp, cp.Update(func(l *store.Local) error {
 		if old := l.Identity; old.HostID == id.HostID {
-			// The same host with a newer token: peers know its handshake key and router address.
-			id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
+			id = id.After(old)
 		}
 		l.Identity = id
 		return nil
@@ -107,18 +106,22 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
 		return err
 	}
-	cert, key, err := ca.Issue(id.HostID, id.HostName, 0)
+	old, err := store.CertDER(id.Cert)
+	if err != nil {
+		return err
+	}
+	cert, err := ca.Renew(old)
 	if err != nil {
 		return err
 	}
 	return cp.Update(func(l *store.Local) error {
-		l.Identity.Cert, l.Identity.Key = cert, store.Secret{Bytes: key}
+		l.Identity.Cert = store.CertPEM(cert)
 		return nil
 	})
 }
 
 // isMember tells a host that has joined by a token from a founder and from a new one.
-func isMember(id store.Identity) bool { return id.HostID != "" && id.CAKey.Empty() }
+func isMember(id store.Identity) bool { return id.HostID != "" && (id.CAKey.Empty() || id.Imported) }
 
 // joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set. With store.ErrExpired the
 // token comes along.

@@ -189,12 +189,12 @@ func (n *node) pumpEvents(ctx context.Context) error {
 
 // token issues an identity for a further host.
 func (n *node) token(name string, ttl time.Duration) (string, error) {
-	ca, err := n.id.Authority()
+	ca, err := n.checkpoint.Local().Identity.Authority()
 	if err != nil {
 		return "", err
 	}
 	var endpoints []string
-	if n.embedded != nil {
+	if len(n.set.Etcd) == 0 { // else the new host is told by its settings, as this one was
 		endpoints = n.etcd
 	}
 	t, err := ca.NewToken(endpoints, name, ttl)

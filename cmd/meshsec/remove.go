@@ -15,7 +15,7 @@ import (
 
 // removeHost shuts out the host of that name or ID.
 func (n *node) removeHost(ctx context.Context, ref string) (string, error) {
-	ca, err := n.id.Authority()
+	ca, err := n.checkpoint.Local().Identity.Authority()
 	if err != nil {
 		return "", err
 	}

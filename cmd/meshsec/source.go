@@ -70,6 +70,29 @@ func (a *agent) RemoveHost(ctx context.Context, ref string) (string, error) {
 	return n.removeHost(ctx, ref)
 }
 
+// Authority implements control.Source.
+func (a *agent) Authority() (string, error) { return called(a, (*node).exportAuthority) }
+
+// AuthorityExported implements control.Source.
+func (a *agent) AuthorityExported() error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.authorityExported() })
+	return err
+}
+
+// AddAuthority implements control.Source.
+func (a *agent) AddAuthority(bundle string) error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.addAuthority(bundle) })
+	return err
+}
+
+// called asks the node, if there is one.
+func called(a *agent, fn func(*node) (string, error)) (string, error) {
+	if n := a.node.Load(); n != nil {
+		return fn(n)
+	}
+	return "", errors.New(*a.problem.Load())
+}
+
 // status says what is, and what is wrong in plain sentences.
 func (n *node) status() control.Status {
 	snap := n.store.Snapshot()
@@ -81,7 +104,7 @@ func (n *node) status() control.Status {
 		Etcd:     control.Etcd{Endpoints: n.etcd, Embedded: n.embedded != nil, Reachable: reachable, Why: why},
 		Revision: snap.Revision, Applied: applied, FromDisk: snap.FromDisk,
 		Hosts: len(snap.Hosts), Networks: len(snap.Networks), Endpoints: snap.EndpointCount(), Blocks: len(snap.Blocks),
-		Problems: []string{}, Ignored: n.mesh.Ignored(), Drops: n.dropped()}
+		Problems: []string{}, Warnings: n.warnings(), Ignored: n.mesh.Ignored(), Drops: n.dropped()}
 	for _, a := range n.addrs {
 		s.Underlay = append(s.Underlay, fmt.Sprintf("%s:%d", a, n.set.Port))
 	}

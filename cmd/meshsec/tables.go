@@ -37,6 +37,9 @@ func showStatus(w io.Writer, s control.Status) {
 	for _, p := range s.Problems {
 		row(w, "problem", p)
 	}
+	for _, p := range s.Warnings {
+		row(w, "warning", p)
+	}
 	row(w, "host", fmt.Sprintf("%s (%s), meshsec %s", s.HostName, s.HostID, s.Version))
 	row(w, "environment", s.Environment)
 	row(w, "data plane", fmt.Sprintf("%s: %s", s.DataPlane, s.DataPlaneReason))

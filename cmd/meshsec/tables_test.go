@@ -40,7 +40,15 @@ func (shown) Endpoints() []control.Endpoint {
 func (shown) Blocks() []control.Block {
 	return []control.Block{{Network: "default", Prefix: netip.MustParsePrefix("10.42.64.0/26"), Kind: "block", Host: "h1", Used: 3, Size: 64}}
 }
-func (shown) Version() string { return "v1" }
+func (shown) Version() string            { return "v1" }
+func (shown) Authority() (string, error) { return "bundle", nil }
+func (shown) AuthorityExported() error   { return nil }
+func (shown) AddAuthority(ca string) error {
+	if ca != "bundle" {
+		return errors.New("not an authority")
+	}
+	return nil
+}
 func (shown) RemoveHost(_ context.Context, ref string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
