@@ -33,6 +33,7 @@ type association struct {
 	limit     bool      // it has sealed as many packets as it may
 	told      time.Time // when its limit was last reported
 	seen      time.Time // last in a Config
+	round     uint64    // likewise, as resolve counts
 }
 
 // fingerprint stands for an SA's key and direction without being one.

@@ -12,6 +12,7 @@ type memory struct {
 	set          bool // there has been a Set; before it nothing is changed
 	config       ipsec.Config
 	peers        []*peer // of config
+	rounds       uint64  // how often they were resolved
 	associations map[fingerprint]*association
 	ids          map[string]uint32 // if_ids by host ID, once assigned
 	byIfID       map[uint32]*peer

@@ -47,6 +47,7 @@ func (p *Plane) us(remote netip.Addr) (netip.Addr, bool) {
 // resolve makes the peers of the config, with the associations that are known already. Errors are of single peers.
 func (p *Plane) resolve(now time.Time) (errs []error) {
 	names := map[string]string{}
+	p.rounds++
 	p.memory.peers = make([]*peer, 0, len(p.config.Peers))
 	for i := range p.config.Peers {
 		c := &p.config.Peers[i]
@@ -109,10 +110,10 @@ func (p *Plane) associate(e *peer, sa *ipsec.SA, out bool, now time.Time) (*asso
 		p.associations[f] = a
 	case a.peer != e.Name || a.key.SPI != sa.SPI:
 		return nil, fmt.Errorf("its key belongs to SA %s", a.key.SPI)
-	case a.seen.Equal(now):
+	case a.round == p.rounds:
 		return nil, fmt.Errorf("it is there twice")
 	}
-	a.secret, a.seen = &sa.Key, now
+	a.secret, a.seen, a.round = &sa.Key, now, p.rounds
 	return a, nil
 }
 

@@ -68,8 +68,9 @@ func (p *Plane) convergeOnce(rekeyed map[string]bool) error {
 	now := p.now()
 	errs := p.resolve(now)
 	p.assign(inv)
-	p.meet(inv, now)
+	p.meet(inv)
 	p.account(inv, now)
+	p.report(now)
 	r := p.newRound(rekeyed)
 	for _, err := range errs {
 		r.fail(0, err)
@@ -82,8 +83,8 @@ func (p *Plane) convergeOnce(rekeyed map[string]bool) error {
 	return r.err()
 }
 
-// meet compares the SAs of the config with what the kernel has, and reports those that the handshake must replace.
-func (p *Plane) meet(inv inventory, now time.Time) {
+// meet compares the SAs of the config with what the kernel has.
+func (p *Plane) meet(inv inventory) {
 	for _, e := range p.memory.peers {
 		e.proven = p.proven[e.Name]
 		for i := range e.In {
@@ -93,6 +94,10 @@ func (p *Plane) meet(inv inventory, now time.Time) {
 			p.meetOne(e, e.Out, true, inv)
 		}
 	}
+}
+
+// report tells of the SAs that the handshake must replace.
+func (p *Plane) report(now time.Time) {
 	p.each(func(e *peer, a *association) {
 		if a.over() && now.Sub(a.told) >= tellAgain && p.events.send(ipsec.Event{Kind: ipsec.SPILimit, Peer: e.Name, SPI: a.key.SPI}) {
 			a.told = now

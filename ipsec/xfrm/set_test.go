@@ -1,0 +1,253 @@
+package xfrm
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/ipsec"
+)
+
+// scenario goes through what happens to a plane, and ends with a kernel that is as it should be.
+func scenario(t *testing.T, failAt int, how fault) (calls int) {
+	t.Helper()
+	p, k := newFake(t)
+	k.failAt, k.how = failAt, how
+	m := newMesh(k, 0, 1, 2)
+	for i := range 3 {
+		m.rekey(i)
+	}
+	m.settle(p)
+	m.rekey(1)
+	m.settle(p)
+	delete(m.peers, 2)
+	m.peers[3] = [2]ipsec.SPI{}
+	m.rekey(3)
+	m.settle(p)
+	// Another process, which knows no SAs at first.
+	_ = p.Close()
+	p = k.plane()
+	was := m.peers
+	m.peers = map[int][2]ipsec.SPI{0: {}, 1: {}, 3: {}}
+	m.settle(p)
+	for i := range was {
+		if !k.sealed(endpoint(i)) {
+			t.Errorf("peer %d can't be reached after the restart", i)
+		}
+		m.rekey(i)
+	}
+	m.settle(p)
+	m.whole(p)
+	return k.calls
+}
+
+func TestEachCallFailsOnce(t *testing.T) {
+	calls := scenario(t, noFault, 0)
+	if calls < 50 {
+		t.Fatalf("%d calls only", calls)
+	}
+	for n := range calls {
+		for how := range faults {
+			t.Run(fmt.Sprintf("%d-%d", n+1, how), func(t *testing.T) { scenario(t, n+1, how) })
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}
+
+func TestTheSameAgainIsNoWork(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1)
+	m.rekey(0)
+	m.rekey(1)
+	m.settle(p)
+	before := k.calls
+	m.settle(p)
+	if n := k.calls - before; n != 3 { // a list, and the routes'
+		t.Errorf("%d calls", n)
+	}
+}
+
+func TestRekeyLeavesTheRoutesAlone(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1)
+	m.rekey(0)
+	m.rekey(1)
+	m.settle(p)
+	lists := k.lists
+	p.stale = true // and even if something is wrong with them
+	m.rekey(0)
+	m.settle(p)
+	if k.lists != lists {
+		t.Error("the routes were listed")
+	}
+	m.whole(p)
+	if k.lists == lists {
+		t.Error("the routes were not listed when nothing else was new")
+	}
+}
+
+// A rekey does not fail for another peer's trouble.
+func TestRekeyFailsOnlyForItsPeer(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1)
+	m.rekey(0)
+	m.rekey(1)
+	m.settle(p)
+	for want, i := range map[bool]int{true: 1, false: 0} {
+		delete(k.Policies, policyKey{fwd, p.ids[peerName(1)]}) // the first step: its repair fails
+		m.rekey(i)
+		k.failAt, k.how = k.calls+2, refuses
+		if i == 0 { // two SAs come first
+			k.failAt += 2
+		}
+		if err := p.Set(t.Context(), m.config()); (err != nil) != want {
+			t.Errorf("rekey of peer %d: %v", i, err)
+		}
+		m.settle(p)
+	}
+	m.whole(p)
+}
+
+func TestSPIInUseAsksForAnother(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0)
+	m.rekey(0)
+	k.States[stateKey{us, firstSPI}] = state{Src: peerAddr(5)} // somebody else's, which our list does not show
+	theirs := k.States[stateKey{us, firstSPI}]
+	hide := func() {
+		delete(k.States, stateKey{us, firstSPI})
+	}
+	err := p.Set(t.Context(), m.config())
+	if !errors.Is(err, unix.EEXIST) && err != nil {
+		t.Error(err)
+	}
+	_ = theirs
+	hide()
+	if !m.heed(p) && m.peers[0][0] == firstSPI {
+		t.Error("no new SPI was asked for")
+	}
+	m.whole(p)
+}
+
+func TestFlushedSAIsNeverInstalledAgain(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1)
+	m.rekey(0)
+	m.rekey(1)
+	m.settle(p)
+	clear(k.States)
+	if err := p.Set(t.Context(), m.config()); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.States) != 0 {
+		t.Errorf("installed again: %v", k.States)
+	}
+	m.whole(p) // the fake fails the test for a key that comes twice
+}
+
+// The peer has moved: the outbound SA can't, because its numbers would begin anew.
+func TestMovedPeerGetsNewSAs(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0)
+	m.rekey(0)
+	m.settle(p)
+	c := m.config()
+	c.Peers[0].Encap = ipsec.EncapESP
+	if err := p.Set(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if !k.sealed(endpoint(0)) {
+		t.Error("the old SAs are gone before there are new ones")
+	}
+	if !m.heed(p) {
+		t.Error("no new SAs were asked for")
+	}
+}
+
+func TestLimitsAreReported(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0)
+	m.rekey(0)
+	m.settle(p)
+	k.inventory.counters[stateKey{peerAddr(0), firstSPI + 1}] = counter{Packets: packetLimit - limitMargin}
+	if err := p.Set(t.Context(), m.config()); err != nil {
+		t.Fatal(err)
+	}
+	if e := event(t, p); e != (ipsec.Event{Kind: ipsec.SPILimit, Peer: peerName(0), SPI: firstSPI + 1}) {
+		t.Errorf("event: %v", e)
+	}
+	k.inventory.counters[stateKey{us, firstSPI}] = counter{Packets: 1}
+	if err := p.Set(t.Context(), m.config()); err != nil {
+		t.Fatal(err)
+	}
+	if e := event(t, p); e != (ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: peerName(0), SPI: firstSPI}) {
+		t.Errorf("event: %v", e)
+	}
+}
+
+// event is what the plane has to tell.
+func event(t *testing.T, p *Plane) ipsec.Event {
+	t.Helper()
+	select {
+	case e := <-p.Events():
+		return e
+	default:
+		t.Fatal("no event")
+		return ipsec.Event{}
+	}
+}
+
+func TestAdoptedSAsHaveAGrace(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0)
+	m.rekey(0)
+	m.settle(p)
+	p = k.plane()
+	now := time.Now()
+	p.now = func() time.Time { return now }
+	m.rekey(0)
+	m.settle(p)
+	old := stateKey{us, firstSPI}
+	steps := []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"new SAs without a packet", func() { now = now.Add(time.Hour) }, true},
+		{"a packet on the new SA", func() { k.inventory.counters[stateKey{us, m.peers[0][0]}] = counter{Packets: 1} }, true},
+		{"within the grace", func() { now = now.Add(keepAdopted - time.Second) }, true},
+		{"after it", func() { now = now.Add(2 * time.Second) }, false},
+	}
+	for _, s := range steps {
+		s.do()
+		m.settle(p)
+		if _, there := k.States[old]; there != s.want {
+			t.Errorf("%s: the adopted SA is there: %v", s.what, there)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	p, k := newFake(t)
+	if err := errors.Join(p.Close(), p.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := p.Set(t.Context(), newMesh(k).config()); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := p.Stats(); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if err := p.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if _, open := <-p.Events(); open {
+		t.Error("events are open")
+	}
+}
