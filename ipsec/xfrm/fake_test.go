@@ -32,7 +32,8 @@ const (
 type fakeKernel struct {
 	t *testing.T
 	inventory
-	elsewhere map[uint32]bool // if_ids of interfaces that no list shows
+	theirs    map[stateKey]bool // somebody else's SAs
+	elsewhere map[uint32]bool   // if_ids of interfaces that no list shows
 	keys      map[ipsec.Key]bool
 	homes     map[netip.Prefix]netip.Addr // where packets must go
 	routes    map[netip.Prefix]link.Route
@@ -44,7 +45,7 @@ type fakeKernel struct {
 }
 
 func newFake(t *testing.T) (*Plane, *fakeKernel) {
-	k := &fakeKernel{t: t, failAt: noFault, elsewhere: map[uint32]bool{}, keys: map[ipsec.Key]bool{},
+	k := &fakeKernel{t: t, failAt: noFault, theirs: map[stateKey]bool{}, elsewhere: map[uint32]bool{}, keys: map[ipsec.Key]bool{},
 		homes: map[netip.Prefix]netip.Addr{}, routes: map[netip.Prefix]link.Route{},
 		inventory: inventory{world: newWorld(), counters: map[stateKey]counter{}, unsealed: map[string]uint64{}, foreign: map[uint32]string{}}}
 	return k.plane(), k
@@ -107,7 +108,7 @@ func (k *fakeKernel) carryOut(s step, key func(stateKey) *ipsec.Key) error {
 	case delStray:
 		delete(k.Strays, s.Device.Name)
 	case addState:
-		if _, there := k.States[s.StateKey]; there {
+		if _, there := k.States[s.StateKey]; there || k.theirs[s.StateKey] {
 			return unix.EEXIST
 		}
 		if k.keys[*key(s.StateKey)] {
@@ -175,7 +176,13 @@ func (k *fakeKernel) AddRoutes(want []link.Route) error {
 }
 
 func (k *fakeKernel) counters(keys []stateKey) (map[stateKey]counter, error) {
-	return k.inventory.counters, nil
+	found := map[stateKey]counter{}
+	for _, key := range keys {
+		if c, there := k.inventory.counters[key]; there {
+			found[key] = c
+		}
+	}
+	return found, nil
 }
 func (k *fakeKernel) drops() (map[string]uint64, error)         { return nil, nil }
 func (k *fakeKernel) close() error                              { return nil }

@@ -118,18 +118,14 @@ func TestSPIInUseAsksForAnother(t *testing.T) {
 	p, k := newFake(t)
 	m := newMesh(k, 0)
 	m.rekey(0)
-	k.States[stateKey{us, firstSPI}] = state{Src: peerAddr(5)} // somebody else's, which our list does not show
-	theirs := k.States[stateKey{us, firstSPI}]
-	hide := func() {
-		delete(k.States, stateKey{us, firstSPI})
-	}
-	err := p.Set(t.Context(), m.config())
-	if !errors.Is(err, unix.EEXIST) && err != nil {
+	k.theirs[stateKey{us, firstSPI}] = true
+	if err := p.Set(t.Context(), m.config()); !errors.Is(err, unix.EEXIST) {
 		t.Error(err)
 	}
-	_ = theirs
-	hide()
-	if !m.heed(p) && m.peers[0][0] == firstSPI {
+	if err := p.Set(t.Context(), m.config()); err != nil {
+		t.Error(err)
+	}
+	if !m.heed(p) {
 		t.Error("no new SPI was asked for")
 	}
 	m.whole(p)
