@@ -35,12 +35,14 @@ type trust struct {
 	released map[string]time.Time         // key of the release → since when
 	waiting  map[string]map[string][]byte // host → key → value whose signature may become good with another certificate
 	staged   map[string]stagedFact        // by key
+	blocked  map[string]bool              // offers that overlap with another host's claim, see rival
 }
 
 func (t *trust) init(environment string, authority func() []byte, known *Snapshot) {
 	t.environment, t.authority, t.now = environment, authority, time.Now
 	t.authors, t.offers = map[string]author{}, map[string]Claim{}
 	t.released, t.waiting, t.staged = map[string]time.Time{}, map[string]map[string][]byte{}, map[string]stagedFact{}
+	t.blocked = map[string]bool{}
 	for id, h := range known.Hosts {
 		if cert, err := x509.ParseCertificate(h.Cert); err == nil {
 			if public, ok := cert.PublicKey.(ed25519.PublicKey); ok {

@@ -69,17 +69,30 @@ func (t *trust) settleClaim(b *builder, f *stagedFact) {
 		b.changed = true
 		b.drop(f.k)
 		holds = false
+		defer t.settleBlocked(b)
 	}
+	delete(t.blocked, f.key)
+	rivalKey, rival := "", ""
+	if offered && !(holds && held.Host == offer.Host) {
+		rivalKey, rival = t.rival(b, f.k, offer)
+	}
+	why := ""
 	switch {
-	case !offered && holds && f.err == nil:
-		b.note(f.key, "etcd has lost it, and host "+held.Host+" has not released it")
+	case !offered && holds:
+		why = "etcd has lost it, and host " + held.Host + " has not released it"
 	case !offered:
 	case t.isReleased(f.key, offer):
-		b.note(f.key, "host "+offer.Host+" has released it")
+		why = "host " + offer.Host + " has released it"
 	case holds && held.Host != offer.Host:
-		b.note(f.key, "host "+offer.Host+" claims it, but host "+held.Host+" has it and has not released it")
+		why = "host " + offer.Host + " claims it, but host " + held.Host + " has it and has not released it"
+	case rival != "":
+		why = "host " + offer.Host + " claims it, but host " + rival + " has " + rivalKey
+		t.blocked[f.key] = true
 	case !holds || !reflect.DeepEqual(held, offer):
 		b.take(f.k, offer)
+	}
+	if f.err == nil { // else that is the reason
+		b.note(f.key, why)
 	}
 }
 
