@@ -55,7 +55,6 @@ type server struct {
 	dir       string
 	stop      func()
 	start     func(t testing.TB) // again, on the same data and ports
-	restore   func(t testing.TB) // back to a backup with another cluster ID; stopped before, stopped after
 }
 
 // embeddedServer starts the embedded etcd of a new environment.

@@ -15,7 +15,6 @@ type flood struct {
 	perMS int // datagrams in each millisecond
 	from  func(n uint32) netip.AddrPort
 	sent  uint32
-	body  []byte
 	stop  bool
 }
 
