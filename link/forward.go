@@ -64,15 +64,20 @@ func (r *Router) forwarding() (forwarding, error) {
 			return
 		}
 		var at place
+		tagged := false // the same once more for each VLAN of the port, which a bridge that knows no VLANs does not look at
 		attrs(entry[unix.SizeofNdMsg:], func(kind uint16, v []byte) {
 			switch {
 			case kind == unix.NDA_LLADDR && len(v) == len(at.mac):
 				at.mac = [6]byte(v)
 			case kind == unix.NDA_MASTER && len(v) == 4:
 				at.bridge = int(nl.NativeEndian().Uint32(v))
+			case kind == unix.NDA_VLAN:
+				tagged = true
 			}
 		})
-		f.ports[at] = int(nl.NativeEndian().Uint32(entry[4:]))
+		if !tagged {
+			f.ports[at] = int(nl.NativeEndian().Uint32(entry[4:]))
+		}
 	})
 	if err != nil {
 		return f, fmt.Errorf("list forwarding entries: %w", err)

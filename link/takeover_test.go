@@ -14,7 +14,7 @@ func (w *world) placesOf(bridge string, mac net.HardwareAddr) (ports []string) {
 	w.t.Helper()
 	b := must(w.r.nl.LinkByName(bridge))(w.t)
 	for _, e := range must(w.r.nl.NeighList(0, unix.AF_BRIDGE))(w.t) {
-		if e.MasterIndex == b.Attrs().Index && bytes.Equal(e.HardwareAddr, mac) {
+		if e.MasterIndex == b.Attrs().Index && e.Vlan == 0 && bytes.Equal(e.HardwareAddr, mac) {
 			ports = append(ports, must(w.r.nl.LinkByIndex(e.LinkIndex))(w.t).Attrs().Name)
 		}
 	}
