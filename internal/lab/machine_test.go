@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,9 @@ func give(status string) string {
 func gone(t *testing.T, m *machine) {
 	t.Helper()
 	pid, err := os.ReadFile(filepath.Join(m.dir(), "pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return // stopped before it had begun, because the other one died
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
