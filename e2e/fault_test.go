@@ -109,7 +109,7 @@ func TestRouterDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for link := range strings.FieldsSeq(links + " mesh0") {
+	for _, link := range append(strings.Fields(links), tunnels(t, h)...) {
 		if _, err := h.RunRouter(t.Context(), "ip", "link", "set", link, "down"); err != nil {
 			t.Fatal(err)
 		}

@@ -23,9 +23,9 @@ func TestCommands(t *testing.T) {
 		return err
 	})
 	for command, words := range map[string][]string{
-		"status":    {"ok", "h2", "userspace", "172.30.0.2", "1438", "/run/meshsec/router"},
-		"hosts":     {"h1", "h2", "h3", "172.30.0.1", "userspace"},
-		"peers":     {"h1", "h3", "up", "172.30.0.1", "userspace"},
+		"status":    {"ok", "h2", planeOf(t, h), "172.30.0.2", "1438", "/run/meshsec/router"},
+		"hosts":     {"h1", "h2", "h3", "172.30.0.1", planeOf(t, s.Hosts[0])},
+		"peers":     {"h1", "h3", "up", "172.30.0.1", planeOf(t, s.Hosts[0])},
 		"networks":  {"default", "10.42.0.0/16", "10.42.0.1"},
 		"endpoints": {near.Addr.String(), near.MAC, "10.42.4.4", "h1", "h2"},
 		"blocks":    {"default", "/26", "10.42.4.4", "h1"},

@@ -67,7 +67,11 @@ func unwatched(t *testing.T) *suite {
 	t.Helper()
 	needRoot(t)
 	sharedOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		limit := 3 * time.Minute
+		if testnet.InLab() {
+			limit *= 4
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		if sharedSuite, errShared = newSuite(ctx, testnet.Options{Hosts: 3, Docker: true}); errShared == nil {
 			errShared = sharedSuite.joinAll(ctx)
@@ -158,17 +162,19 @@ func (s *suite) dump(t *testing.T) {
 	}
 }
 
-// joinAll installs the plugin everywhere with the settings, host 1 as the founder, and makes the network.
+// joinAll installs the plugin everywhere with the settings and those of MESHSEC_E2E_DATAPLANE, host 1 as the founder, and makes the network.
 func (s *suite) joinAll(ctx context.Context, settings ...string) error {
-	if err := s.Hosts[0].InstallPlugin(ctx, settings...); err != nil {
+	founder := s.Hosts[0]
+	if err := founder.InstallPlugin(ctx, append(planeSettings(founder), settings...)...); err != nil {
 		return err
 	}
-	for _, h := range s.Hosts[1:] {
-		if err := s.join(ctx, h, settings...); err != nil {
-			return err
-		}
-	}
 	var group errgroup.Group
+	for _, h := range s.Hosts[1:] {
+		group.Go(func() error { return s.join(ctx, h, settings...) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	for _, h := range s.Hosts {
 		group.Go(func() error {
 			// Docker takes --ip only where the subnet was given, with any driver.
@@ -184,13 +190,15 @@ func (s *suite) join(ctx context.Context, h *testnet.Host, settings ...string) e
 	if err != nil {
 		return err
 	}
-	return h.InstallPlugin(ctx, append(slices.Clip(settings), "JOIN="+token)...)
+	return h.InstallPlugin(ctx, slices.Concat(planeSettings(h), settings, []string{"JOIN=" + token})...)
 }
 
 // createMesh makes the network with the README's command, and flags.
 func createMesh(ctx context.Context, h *testnet.Host, flags ...string) error {
-	_, err := h.Docker(ctx, with(append(flags, mesh)...)...)
-	return err
+	return testnet.Patiently(ctx, func() error {
+		_, err := h.Docker(ctx, with(append(flags, mesh)...)...)
+		return err
+	})
 }
 
 // with is the README's command to create a network, with more words.

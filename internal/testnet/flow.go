@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,16 +27,8 @@ type Flow struct {
 // StartFlow starts pinging, full of the canary, and returns when the first answer is there.
 func (c *Container) StartFlow(ctx context.Context, canary [16]byte, to netip.Addr) (*Flow, error) {
 	// In the container's network namespace, but not as its process: the flow goes on when dockerd dies.
-	sandbox, err := c.Host.Docker(ctx, "inspect", "--format", "{{.NetworkSettings.SandboxKey}}", c.Name)
-	if err != nil {
-		return nil, err
-	}
-	root, err := c.Host.Docker(ctx, "inspect", "--format", "{{.State.Pid}}", c.Name)
-	if err != nil {
-		return nil, err
-	}
 	f := &Flow{done: make(chan struct{})}
-	f.cmd = c.Host.Command(context.Background(), "nsenter", "--net="+sandbox, "/proc/"+root+"/root/probe",
+	f.cmd = c.Host.Command(context.Background(), "nsenter", "--net="+c.netns, filepath.Join(c.Host.cluster.dir, "probe"),
 		"ping", "-canary", hex.EncodeToString(canary[:]), "-count", "0", "-interval", "10ms", to.String())
 	var complaint strings.Builder
 	f.cmd.Stderr = &complaint

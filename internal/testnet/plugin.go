@@ -17,10 +17,14 @@ import (
 // Plugin is the managed plugin's name.
 const Plugin = "meshsec/plugin"
 
-// Build makes bin/meshsec and build/plugin.
+// Build makes bin/meshsec and build/plugin. Where there is no Go they must be there.
 func Build(ctx context.Context) error {
 	root, err := Root()
 	if err != nil {
+		return err
+	}
+	if !buildsHere() {
+		_, err := os.Stat(filepath.Join(root, "build/plugin/rootfs/meshsec"))
 		return err
 	}
 	_, err = runLocal(ctx, root, "make", "-s", "plugin")

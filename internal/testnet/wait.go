@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 )
 
 // pollEvery is how often Until asks.
 const pollEvery = 20 * time.Millisecond
 
-// Until calls condition until it returns nil, and gives up with its last error after limit, with ctx, or at an error made by Final.
+// Until calls condition until it returns nil, and gives up with its last error after limit, with ctx, or at an error made by
+// Final. In the laboratory, whose processor is emulated, limit is four times as long.
 func Until(ctx context.Context, limit time.Duration, condition func() error) error {
+	if InLab() {
+		limit *= 4
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
@@ -30,6 +36,24 @@ func Until(ctx context.Context, limit time.Duration, condition func() error) err
 		case <-tick.C:
 		}
 	}
+}
+
+// InLab tells whether this is the laboratory's machine. It takes from five to thirty times as long for everything.
+func InLab() bool { return os.Getenv("LAB") != "" }
+
+// Patiently calls do, and in the laboratory again as long as its error is the plugin's own lack of patience: it answers dockerd
+// within two seconds, done or not.
+func Patiently(ctx context.Context, do func() error) error {
+	if !InLab() {
+		return do()
+	}
+	return Until(ctx, 30*time.Second, func() error {
+		err := do()
+		if err != nil && !strings.Contains(err.Error(), "is not done within") && !strings.Contains(err.Error(), "no answer in time") {
+			return Final(err)
+		}
+		return err
+	})
 }
 
 type final struct{ error }

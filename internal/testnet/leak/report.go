@@ -58,7 +58,7 @@ func (w *Watch) Check(t testing.TB) {
 	t.Helper()
 	since := time.Now()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := w.Sync(ctx); err != nil {
 			t.Error(err)
