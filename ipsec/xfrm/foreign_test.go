@@ -9,7 +9,7 @@ import (
 
 // Others' SAs, policies and interfaces on the same host, some of them with numbers of our range, are as before after all
 // that a plane does, purge included.
-func TestOthersAreUntouched(t *testing.T) {
+func TestKernelOthersAreUntouched(t *testing.T) {
 	a, b := newHosts(t)
 	theirs := firstIfID(b.name) // where our search begins
 	const algo = " mode tunnel aead rfc4106(gcm(aes)) 0x00112233445566778899aabbccddeeff00112233 128"

@@ -210,6 +210,8 @@ type pair struct {
 	cipher ipsec.Cipher
 }
 
+func (p pair) String() string { return string(p.encap) + "-" + p.cipher.String() }
+
 var usual = pair{ipsec.EncapUDP, ipsec.AES256GCM}
 
 // config is what h carries to reach other: packets come in on SA in, go out on SA out.

@@ -23,7 +23,7 @@ func third(a *host) ipsec.Peer {
 		In:       []ipsec.SA{sa(0x7000, ipsec.AES256GCM)}, Out: &o}
 }
 
-func TestAPeerCannotSpeakForAnother(t *testing.T) {
+func TestKernelPeerCannotSpeakForAnother(t *testing.T) {
 	for _, encap := range []ipsec.Encap{ipsec.EncapUDP, ipsec.EncapESP} {
 		t.Run(string(encap), func(t *testing.T) {
 			a, b := newHosts(t)
@@ -50,7 +50,7 @@ func TestAPeerCannotSpeakForAnother(t *testing.T) {
 	}
 }
 
-func TestReplayIsNotDelivered(t *testing.T) {
+func TestKernelReplayIsNotDelivered(t *testing.T) {
 	a, b := newHosts(t)
 	p := pair{ipsec.EncapESP, ipsec.AES256GCM}
 	join(a, b, p, 0x1000)
@@ -81,7 +81,7 @@ func TestReplayIsNotDelivered(t *testing.T) {
 }
 
 // From the underlay, in the clear, for a container and from a container's address.
-func TestInjectedPacketIsNotDelivered(t *testing.T) {
+func TestKernelInjectedPacketIsNotDelivered(t *testing.T) {
 	a, b := newHosts(t)
 	join(a, b, usual, 0x1000)
 	container := listen(t, b, b.cell, "eth0")

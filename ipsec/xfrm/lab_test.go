@@ -1,13 +1,12 @@
 package xfrm
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/meshsec/meshsec/ipsec"
 )
 
-func TestProbeLeavesNothing(t *testing.T) {
+func TestKernelProbeLeavesNothing(t *testing.T) {
 	h := unstarted(t, "a")
 	ciphers, err := Probe(h.router, quiet())
 	h.must(err)
@@ -24,17 +23,47 @@ func TestProbeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestHostsReachEachOther(t *testing.T) {
-	for _, p := range []pair{usual, {ipsec.EncapESP, ipsec.AES256GCM}, {ipsec.EncapUDP, ipsec.ChaCha20Poly1305}, {ipsec.EncapESP, ipsec.ChaCha20Poly1305}} {
-		t.Run(fmt.Sprint(p), func(t *testing.T) {
-			a, b := newHosts(t)
-			join(a, b, p, 0x1000)
-			if n := a.ping(b, 20, "0.01"); n != 20 {
-				t.Errorf("%d of 20 pings answered", n)
-			}
-			if n := b.ping(a, 20, "0.01"); n != 20 {
-				t.Errorf("%d of 20 pings answered", n)
-			}
+// pairs are all the ways in which two hosts can talk.
+var pairs = []pair{usual, {ipsec.EncapESP, ipsec.AES256GCM}, {ipsec.EncapUDP, ipsec.ChaCha20Poly1305}, {ipsec.EncapESP, ipsec.ChaCha20Poly1305}}
+
+func TestKernelHostsReachEachOther(t *testing.T) {
+	a, b := newHosts(t)
+	for i, p := range pairs {
+		t.Run(p.String(), func(t *testing.T) {
+			join(a, b, p, 0x1000+ipsec.SPI(16*i))
+			reach(t, a, b)
 		})
 	}
+}
+
+func TestKernelReachesUserspace(t *testing.T) {
+	a, b := unstarted(t, "a"), unstarted(t, "b")
+	a.meet(b)
+	b.userspace = true
+	a.start()
+	b.start()
+	for i, p := range pairs {
+		t.Run(p.String(), func(t *testing.T) {
+			join(a, b, p, 0x1000+ipsec.SPI(16*i))
+			reach(t, a, b)
+		})
+	}
+}
+
+// reach has hosts ping each other and transfer, and nothing leave in the clear.
+func reach(t *testing.T, a, b *host) {
+	t.Helper()
+	underlay, far := listen(t, a, a.ns, "ul0"), listen(t, b, b.ns, "ul0")
+	for _, from := range []*host{a, b} {
+		to := a
+		if from == a {
+			to = b
+		}
+		if n := from.ping(to, 50, "0.01"); n != 50 {
+			t.Errorf("%s to %s: %d of 50 pings answered", from.name, to.name, n)
+		}
+		transfer(t, from, to)
+	}
+	underlay.dry(t)
+	far.dry(t)
 }

@@ -13,7 +13,7 @@ import (
 const repairWithin = 5 * time.Second
 
 // Whatever is done to the kernel's objects while packets flow: nothing leaves in the clear, and it is repaired.
-func TestSabotage(t *testing.T) {
+func TestKernelSabotage(t *testing.T) {
 	a, b := newHosts(t)
 	key(a, b, usual, 0x1000)
 	dev := func(h, other *host) string { return deviceName(other.name, false) }

@@ -8,7 +8,7 @@ import (
 )
 
 // The agent ends and another takes over: with protocol 50 the kernel loses nothing, before and while there are new SAs.
-func TestRestart(t *testing.T) {
+func TestKernelRestartLosesNothing(t *testing.T) {
 	p := pair{ipsec.EncapESP, ipsec.AES256GCM}
 	a, b := newHosts(t)
 	k := key(a, b, p, 0x1000)

@@ -1,37 +1,13 @@
 package xfrm
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/meshsec/meshsec/ipsec"
 )
 
-func TestKernelAndUserspaceReachEachOther(t *testing.T) {
-	for _, p := range []pair{usual, {ipsec.EncapESP, ipsec.AES256GCM}, {ipsec.EncapUDP, ipsec.ChaCha20Poly1305}, {ipsec.EncapESP, ipsec.ChaCha20Poly1305}} {
-		t.Run(fmt.Sprint(p), func(t *testing.T) {
-			a, b := unstarted(t, "a"), unstarted(t, "b")
-			a.meet(b)
-			b.userspace = true
-			a.start()
-			b.start()
-			underlay := listen(t, a, a.ns, "ul0")
-			join(a, b, p, 0x1000)
-			if n := a.ping(b, 50, "0.01"); n != 50 {
-				t.Errorf("kernel to userspace: %d of 50 pings answered", n)
-			}
-			if n := b.ping(a, 50, "0.01"); n != 50 {
-				t.Errorf("userspace to kernel: %d of 50 pings answered", n)
-			}
-			transfer(t, a, b)
-			transfer(t, b, a)
-			underlay.dry(t)
-		})
-	}
-}
-
 // TCP with segments joined on receipt: ESP in UDP must not be.
-func TestTCPWithReceiveOffload(t *testing.T) {
+func TestKernelTCPWithReceiveOffload(t *testing.T) {
 	a, b := newHosts(t)
 	for _, h := range []*host{a, b} {
 		if out, err := h.exec(h.ns, "ethtool -K ul0 gro on"); err != nil {
@@ -45,7 +21,7 @@ func TestTCPWithReceiveOffload(t *testing.T) {
 	underlay.dry(t)
 }
 
-func TestRekeyLosesNothing(t *testing.T) {
+func TestKernelRekeyLosesNothing(t *testing.T) {
 	for _, encap := range []ipsec.Encap{ipsec.EncapUDP, ipsec.EncapESP} {
 		t.Run(string(encap), func(t *testing.T) {
 			a, b := newHosts(t)
@@ -71,7 +47,7 @@ func TestRekeyLosesNothing(t *testing.T) {
 	}
 }
 
-func TestCountersAndConfirmation(t *testing.T) {
+func TestKernelCountersAndConfirmation(t *testing.T) {
 	a, b := newHosts(t)
 	join(a, b, usual, 0x1000)
 	if n := a.ping(b, 7, "0.01"); n != 7 {
@@ -96,7 +72,7 @@ func TestCountersAndConfirmation(t *testing.T) {
 }
 
 // An SA towards a host that does not have it is a case for its drops.
-func TestDropsAreCounted(t *testing.T) {
+func TestKernelDropsAreCounted(t *testing.T) {
 	a, b := newHosts(t)
 	join(a, b, usual, 0x1000)
 	c := a.config(b, usual, 0x1000, 0x2001)
