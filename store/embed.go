@@ -39,6 +39,7 @@ type Embedded struct {
 	etcd      *embed.Etcd
 	bridge    *zapBridge
 	endpoints []string
+	gate      *gate
 	closeOnce sync.Once
 }
 
@@ -56,14 +57,17 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 		return nil, fmt.Errorf("embedded etcd: certificate: %w", err)
 	}
 	bridge := newZapBridge(cfg.Log)
-	etcd, err := startEtcd(ctx, cfg.embed(files, bridge), bridge)
+	gate := newGate(cfg.Name)
+	config := cfg.embed(files, bridge)
+	config.GRPCAdditionalServerOptions = gate.options()
+	etcd, err := startEtcd(ctx, config, bridge)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
 	case err != nil:
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
-	e := &Embedded{etcd: etcd, bridge: bridge}
+	e := &Embedded{etcd: etcd, bridge: bridge, gate: gate}
 	for _, a := range cfg.Addrs {
 		u := serverURL(a, cfg.ClientPort)
 		e.endpoints = append(e.endpoints, u.String())
@@ -89,6 +93,10 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 
 // Endpoints are the URLs that clients use, the advertised one first.
 func (e *Embedded) Endpoints() []string { return e.endpoints }
+
+// ShutOut ends the access of removed hosts, also their open watches, and refuses them as long as the server runs. They may
+// still read that they were removed.
+func (e *Embedded) ShutOut(hosts []string) { e.gate.shutOut(hosts) }
 
 // Close stops the server. It returns when the data is safe and the ports are free; clients that still hang on it are cut
 // off in the background.

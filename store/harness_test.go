@@ -53,6 +53,7 @@ type server struct {
 	hosts     map[string]Identity // issued so far, by ID
 	endpoints []string
 	dir       string
+	embedded  *Embedded
 	stop      func()
 	start     func(t testing.TB) // again, on the same data and ports
 }
@@ -79,7 +80,7 @@ func embeddedServer(t testing.TB) *server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.endpoints, s.stop = e.Endpoints(), e.Close
+		s.embedded, s.endpoints, s.stop = e, e.Endpoints(), e.Close
 	}
 	s.start(t)
 	t.Cleanup(func() { s.stop() })

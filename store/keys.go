@@ -8,7 +8,9 @@ import (
 )
 
 // Prefix is where the facts of an environment live in etcd; keys in Snapshot.Bad and errors are given below it.
-func Prefix(environment string) string { return "/meshsec/v1/" + environment + "/" }
+func Prefix(environment string) string { return keyRoot + environment + "/" }
+
+const keyRoot = "/meshsec/v1/"
 
 const (
 	kindHost     = "hosts"

@@ -107,7 +107,7 @@ func (s *Store) sweepDue(ctx context.Context, swept map[string]bool) (next time.
 		default:
 			if err := s.sweepHost(ctx, host); err != nil {
 				s.log.WithError(err).WithField("host", host).Debug("what a removed host has left is not yet deleted")
-				next = min(next, time.Second)
+				next = min(next, 10*time.Second) // or another one with the authority does it
 				continue
 			}
 			swept[host] = true

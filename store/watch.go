@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -49,6 +51,9 @@ func (s *Store) follow(ctx context.Context) error {
 			s.log.WithError(err).Debug("facts are listed again")
 		default:
 			s.failed(byList, err)
+			if status.Code(err) == codes.PermissionDenied {
+				f.askWhetherRemoved(ctx)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -57,6 +62,20 @@ func (s *Store) follow(ctx context.Context) error {
 		}
 		pause = min(2*pause, backoffMax)
 	}
+}
+
+// askWhetherRemoved looks for this host's revocation, which is all that etcd tells a host that was removed.
+func (f *follower) askWhetherRemoved(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	key := revokedKey(f.cp.Local().Identity.HostID).String()
+	r, err := f.get(ctx, f.prefix+key)
+	if err != nil || len(r.Kvs) == 0 {
+		return
+	}
+	b := newBuilder(f.Snapshot())
+	f.trust.stage(b, key, r.Kvs[0].Value)
+	f.swap(b)
 }
 
 // session lists, then watches from there, and lists again from time to time, until something goes wrong.

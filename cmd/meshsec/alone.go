@@ -26,7 +26,8 @@ func alone(ctx context.Context, cfg store.Config, id store.Identity, cp *store.C
 	done := make(chan error, 1)
 	go func() { done <- s.Run(run) }()
 	defer func() { cancel(); <-done }()
-	for s.Snapshot().Empty() || s.Snapshot().FromDisk {
+	removed := func() bool { _, out := s.Snapshot().Revoked[id.HostID]; return out }
+	for (s.Snapshot().Empty() || s.Snapshot().FromDisk) && !removed() {
 		select {
 		case <-changed:
 		case <-ctx.Done():

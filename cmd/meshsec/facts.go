@@ -39,6 +39,9 @@ func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 	if !n.id.CAKey.Empty() {
 		n.group.Go(func() error { n.keepAuthority(ctx); return nil })
 	}
+	if n.embedded != nil {
+		n.group.Go(func() error { n.keepOut(ctx); return nil })
+	}
 	return nil
 }
 

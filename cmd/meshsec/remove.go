@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,31 @@ func (n *node) removeHost(ctx context.Context, ref string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, etcdWait)
 	defer cancel()
 	return h.ID, n.store.Revoke(ctx, ca, h.ID)
+}
+
+// lastWord is how long a removed host may go on watching the embedded etcd, so that it learns of its removal.
+const lastWord = time.Second
+
+// keepOut ends removed hosts' access to the embedded etcd.
+func (n *node) keepOut(ctx context.Context) {
+	changed := n.store.Subscribe()
+	known := 0
+	for {
+		if out := slices.Collect(maps.Keys(n.store.Snapshot().Revoked)); len(out) != known {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(lastWord):
+			}
+			n.embedded.ShutOut(out)
+			known = len(out)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
 }
 
 func hostCommand(a *ask) *cobra.Command {
