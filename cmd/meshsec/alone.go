@@ -31,8 +31,7 @@ func alone(ctx context.Context, cfg store.Config, id store.Identity, cp *store.C
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			_, why := s.Healthy()
-			return errors.New(why)
+			return noFacts(s.Healthy())
 		}
 	}
 	snap := s.Snapshot()
@@ -50,4 +49,12 @@ func alone(ctx context.Context, cfg store.Config, id store.Identity, cp *store.C
 	}
 	return fmt.Errorf("setting JOIN: the host of this token runs already: %s at %s, since %s; a token is for one host: print another with `meshsec token`",
 		other.Name, underlayOf(other), other.Since.UTC().Format(time.DateTime))
+}
+
+// noFacts says why nothing of the environment is known yet. Also an etcd that answers may be slow to tell all that it has.
+func noFacts(healthy bool, why string) error {
+	if healthy {
+		why = "etcd answers, but its facts have not come yet"
+	}
+	return errors.New(why)
 }

@@ -47,3 +47,13 @@ func TestATokenIsForOneHost(t *testing.T) {
 		t.Errorf("after the first machine's end: %v", err)
 	}
 }
+
+// TestNoFactsSaysWhy: what dockerd is answered with meanwhile is never an empty sentence.
+func TestNoFactsSaysWhy(t *testing.T) {
+	if err := noFacts(true, ""); !strings.Contains(err.Error(), "have not come yet") {
+		t.Errorf("etcd answers: %q", err)
+	}
+	if err := noFacts(false, "etcd: silent"); err.Error() != "etcd: silent" {
+		t.Errorf("etcd does not: %q", err)
+	}
+}
