@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install demo check test lab lab-arm64 bench setup clean
+.PHONY: help build plugin install demo check test model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -41,6 +41,9 @@ check: ## format, vet, lint and unit tests; no Docker, under two minutes
 
 test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
+
+model: setup ## the model of handshake and rekeying, checked by Spin
+	@scripts/model
 
 lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
 	@scripts/setup lab

@@ -102,5 +102,7 @@
 // begins; the larger one does so five seconds later if nothing has come of it. Both may, since the pairs are ordered.
 // Until the new pair is confirmed the old one is used, up to its hard limits: 24 hours, and 2^32 packets (ipsec.SPILimit).
 //
+// The Spin model of these rules is in model/handshake.pml; `make model` checks it.
+//
 // An unconfirmed outbound SA is given up 25 s after its init was sent, before the responder's 30 s can end.
 package handshake
