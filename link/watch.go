@@ -112,8 +112,11 @@ func concerns(kind uint16, body []byte) bool {
 		if len(body) < unix.SizeofIfInfomsg {
 			return false
 		}
-		up := binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0
-		return (kind == unix.RTM_DELLINK || !up) && named(body[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME, func(name string) bool {
+		// ifi_change has the flags that have changed, all of them for a link that is new: that is no harm, even if it is not
+		// up yet, and a thousand of our own would otherwise be reported one by one.
+		flags, change := binary.NativeEndian.Uint32(body[8:]), binary.NativeEndian.Uint32(body[12:])
+		downed := flags&unix.IFF_UP == 0 && change&unix.IFF_UP != 0 && change != ^uint32(0)
+		return (kind == unix.RTM_DELLINK || downed) && named(body[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME, func(name string) bool {
 			return ours(name, BridgePrefix, PortPrefix, TunnelPrefix, TunName)
 		})
 	}

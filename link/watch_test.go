@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 func TestWatch(t *testing.T) {
@@ -90,5 +92,31 @@ func TestConcernsTakesAnything(t *testing.T) {
 	}
 	if concerns(0x0a00, append([]byte{1, 0, 0, 0}, attr(nil, 1, []byte("docker\x00"))...)) {
 		t.Error("a foreign table concerns us")
+	}
+}
+
+// A link that is new is no harm; one of ours that was set down or deleted is.
+func TestWhichLinksConcern(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		kind          uint16
+		flags, change uint32
+		want          bool
+	}{
+		{TunnelPrefix + "1a2b3c4d", unix.RTM_NEWLINK, 0, ^uint32(0), false},
+		{TunnelPrefix + "1a2b3c4d", unix.RTM_NEWLINK, 0, 0, false},
+		{TunnelPrefix + "1a2b3c4d", unix.RTM_NEWLINK, unix.IFF_UP, unix.IFF_UP, false},
+		{TunnelPrefix + "1a2b3c4d", unix.RTM_NEWLINK, 0, unix.IFF_UP | unix.IFF_RUNNING, true},
+		{TunnelPrefix + "1a2b3c4d", unix.RTM_DELLINK, 0, ^uint32(0), true},
+		{"eth0", unix.RTM_NEWLINK, 0, unix.IFF_UP, false},
+		{"eth0", unix.RTM_DELLINK, 0, ^uint32(0), false},
+	} {
+		body := make([]byte, 8)
+		body = binary.NativeEndian.AppendUint32(body, c.flags)
+		body = binary.NativeEndian.AppendUint32(body, c.change)
+		body = attr(body, unix.IFLA_IFNAME, append([]byte(c.name), 0))
+		if got := concerns(c.kind, body); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
 	}
 }
