@@ -39,16 +39,14 @@ demo: setup plugin ## three hosts on this machine: networks, containers, ping, a
 check: ## format, vet, lint and unit tests; no Docker, under two minutes
 	@scripts/check
 
-test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
+test: setup check plugin ## everything: check, race, end to end through real dockerds, the laboratory, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
 model: setup ## the model of handshake and rekeying, checked by Spin
 	@scripts/model
 
 lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
-	@scripts/setup lab
-	$(GO) build -o bin/lab ./internal/lab
-	bin/lab -kernel $(KERNEL) -- internal/lab/proof/all
+	@KERNEL=$(KERNEL) scripts/lab
 
 lab-arm64: plugin ## an emulated arm64 machine, joined by a wire to an x86-64 one
 	@scripts/setup lab

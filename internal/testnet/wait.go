@@ -49,10 +49,15 @@ func Patiently(ctx context.Context, do func() error) error {
 	}
 	return Until(ctx, 30*time.Second, func() error {
 		err := do()
-		if err != nil && !strings.Contains(err.Error(), "is not done within") && !strings.Contains(err.Error(), "no answer in time") {
-			return Final(err)
+		if err == nil {
+			return nil
 		}
-		return err
+		for _, late := range []string{"is not done within", "no answer in time", "not yet reached", "have not come yet"} {
+			if strings.Contains(err.Error(), late) {
+				return err
+			}
+		}
+		return Final(err)
 	})
 }
 
