@@ -39,7 +39,7 @@ demo: setup plugin ## three hosts on this machine: networks, containers, ping, a
 check: ## format, vet, lint and unit tests; no Docker, under two minutes
 	@scripts/check
 
-test: setup check plugin ## everything: check, race, end to end through real dockerds, the laboratory, fuzzing (FUZZTIME each)
+test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
 model: setup ## the model of handshake and rekeying, checked by Spin
