@@ -21,7 +21,8 @@ func (s *Socket) KernelESP() error {
 		return fmt.Errorf("udp socket: %w", err)
 	}
 	ctrl := rc.Control(func(fd uintptr) {
-		// Datagrams that were joined on receipt would reach the kernel's ESP in one piece, which knows only the first.
+		// Kernels before 6.9 without "udp: do not accept non-tunnel GSO skbs landing in a tunnel" would hand datagrams that
+		// were joined on receipt to their ESP in one piece. Handshakes don't miss it.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 0)
 		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, udpEncap, udpEncapESPinUDP)
 	})

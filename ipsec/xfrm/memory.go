@@ -23,6 +23,7 @@ type memory struct {
 	left         map[stateKey]time.Time
 	stale        bool // the routes may not be those of config
 	ailing       bool // the last repair had errors
+	lookEvery    time.Duration
 }
 
 func (m *memory) init() {

@@ -8,8 +8,12 @@ import (
 
 // Intervals of Run.
 const (
-	// lookEvery is between two looks at everything, after which what others have changed is put right.
-	lookEvery = time.Second
+	// lookEvery is between two looks at everything, after which what others have changed is put right. With thousands of
+	// SAs a look takes a while; then it is more, up to maxLookEvery, so that no more than a lookShare-th of a processor goes
+	// into it.
+	lookEvery    = time.Second
+	maxLookEvery = 3 * time.Second
+	lookShare    = 50
 	// confirmEvery is between two looks at SAs whose first packet is expected.
 	confirmEvery = 100 * time.Millisecond
 	// maxPending bounds how many of them are looked at.
@@ -63,9 +67,10 @@ func (p *Plane) tend(looked *time.Time) (time.Duration, error) {
 		return lookEvery, nil
 	}
 	now := p.now()
-	if now.Sub(*looked) >= lookEvery || p.stale && !p.ailing {
-		*looked = now
+	if now.Sub(*looked) >= p.lookEvery || p.stale && !p.ailing {
 		p.look()
+		*looked = p.now()
+		p.lookEvery = min(max(lookEvery, lookShare*p.now().Sub(now)), maxLookEvery)
 	} else if pending := p.pending(now); len(pending) > 0 {
 		p.confirm(pending, now)
 	}
@@ -75,7 +80,7 @@ func (p *Plane) tend(looked *time.Time) (time.Duration, error) {
 	if len(p.pending(now)) > 0 {
 		return confirmEvery, nil
 	}
-	return max(0, lookEvery-p.now().Sub(*looked)), nil
+	return max(0, p.lookEvery-p.now().Sub(*looked)), nil
 }
 
 // look repairs. What fails is said once.
