@@ -12,5 +12,14 @@
 // believed only for the addresses that are routed to it.
 //
 // Set lists what the kernel holds, plans the difference (a pure function), and carries the steps out. Only what bears a
-// mark of package link is touched: if_ids and reqids from link.IfIDBase on, interfaces with link.TunnelPrefix.
+// mark of package link is touched: if_ids from link.IfIDBase on with a reqid that is the same, interfaces with
+// link.TunnelPrefix. Run looks every second or so and puts right what others have changed.
+//
+//	Config ─► resolve, assign ─► meet ─► wanted ─► plan ─► round
+//	          names, if_ids      │         ▲                 ▼
+//	                            list ──────┘               apply
+//
+// An SA is given to the kernel once. If it is gone, it is reported as used up, and the handshake makes another: sequence
+// numbers that begin anew would use a nonce twice. What an earlier agent has left for a peer is adopted, that is, left in
+// force until there is something in its place.
 package xfrm
