@@ -32,6 +32,7 @@ const (
 type fakeKernel struct {
 	t *testing.T
 	inventory
+	broken    string            // a device that can't be made
 	theirs    map[stateKey]bool // somebody else's SAs
 	elsewhere map[uint32]bool   // if_ids of interfaces that no list shows
 	keys      map[ipsec.Key]bool
@@ -95,6 +96,9 @@ func (k *fakeKernel) apply(steps []step, key func(stateKey) *ipsec.Key) []error 
 func (k *fakeKernel) carryOut(s step, key func(stateKey) *ipsec.Key) error {
 	switch s.Verb {
 	case addDevice:
+		if s.Device.Name == k.broken {
+			return unix.EEXIST
+		}
 		if k.elsewhere[s.Device.IfID] {
 			return errTaken
 		}

@@ -117,8 +117,9 @@ func TestDeviceNames(t *testing.T) {
 // Peers without SAs get their devices from Run, those with endpoints first.
 func TestDevicesInTheBackground(t *testing.T) {
 	p, k := newFake(t)
-	m := newMesh(k, 0, 1, 2, 3, 4)
+	m := newMesh(k, 0, 1, 2, 3, 4, 5)
 	m.rekey(4)
+	k.broken = deviceName(peerName(1), false) // which stops no other
 	c := m.config()
 	c.Peers[2].Prefixes = append(c.Peers[2].Prefixes, endpoint(12))
 	k.homes[endpoint(12)] = peerAddr(2)

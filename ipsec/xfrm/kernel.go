@@ -18,8 +18,8 @@ type kernel interface {
 	list() (inventory, error)
 	// counters gives those of a few SAs; what is gone is missing.
 	counters(keys []stateKey) (map[stateKey]counter, error)
-	// apply carries out steps, none of them setRoutes, one after the other and all of them. It gives an error, or nil,
-	// for each. The key of an SA to be added is asked for by its fingerprint in the kernel.
+	// apply carries out steps, none of them setRoutes, one after the other, and goes on after a failing one. It gives an
+	// error, or nil, for each. key gives the keys of SAs that are to be added.
 	apply(steps []step, key func(stateKey) *ipsec.Key) []error
 	// drops gives the kernel's counters of dropped packets (/proc/net/xfrm_stat).
 	drops() (map[string]uint64, error)

@@ -44,8 +44,17 @@ func (p *Plane) us(remote netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// resolve makes the peers of the config, with the associations that are known already. Errors are of single peers.
-func (p *Plane) resolve(now time.Time) (errs []error) {
+// trouble is an error that concerns one peer.
+type trouble struct {
+	host string
+	err  error
+}
+
+// resolve makes the peers of the config, with the associations that are known already.
+func (p *Plane) resolve(now time.Time) (troubles []trouble) {
+	fail := func(host, format string, args ...any) {
+		troubles = append(troubles, trouble{host, fmt.Errorf(format, args...)})
+	}
 	names := map[string]string{}
 	p.rounds++
 	p.memory.peers = make([]*peer, 0, len(p.config.Peers))
@@ -56,20 +65,20 @@ func (p *Plane) resolve(now time.Time) (errs []error) {
 			e.dev = deviceName(c.Name, true)
 		}
 		if other := names[e.dev]; other != "" {
-			errs = append(errs, fmt.Errorf("peer %s: its device would be called %s as that of peer %s", c.Name, e.dev, other))
+			fail(c.Name, "its device would be called %s as that of peer %s", e.dev, other)
 			continue
 		}
 		names[e.dev] = c.Name
 		p.memory.peers = append(p.memory.peers, e)
 		us, ok := p.us(c.Remote.Addr().Unmap())
 		if !c.Remote.IsValid() || !ok {
-			errs = append(errs, fmt.Errorf("peer %s: this host has no underlay address to reach %s from", c.Name, c.Remote))
+			fail(c.Name, "this host has no underlay address to reach %s from", c.Remote)
 			continue
 		}
 		e.us = us
 		for j := range c.In {
 			if a, err := p.associate(e, &c.In[j], false, now); err != nil {
-				errs = append(errs, fmt.Errorf("peer %s: inbound SA %s: %w", c.Name, c.In[j].SPI, err))
+				fail(c.Name, "inbound SA %s: %w", c.In[j].SPI, err)
 			} else {
 				e.in = append(e.in, a)
 			}
@@ -77,7 +86,7 @@ func (p *Plane) resolve(now time.Time) (errs []error) {
 		if c.Out != nil {
 			a, err := p.associate(e, c.Out, true, now)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("peer %s: outbound SA %s: %w", c.Name, c.Out.SPI, err))
+				fail(c.Name, "outbound SA %s: %w", c.Out.SPI, err)
 			}
 			e.out = a
 		}
@@ -87,7 +96,7 @@ func (p *Plane) resolve(now time.Time) (errs []error) {
 			delete(p.associations, f)
 		}
 	}
-	return errs
+	return troubles
 }
 
 // reservedSPI is the last of the SPIs that must not be used (RFC 4303, section 2.1).

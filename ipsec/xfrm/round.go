@@ -99,7 +99,7 @@ func (r *round) done(s step, err error) {
 	if err == nil {
 		r.changed++
 	} else {
-		r.fail(s.ifID(), fmt.Errorf("%s: %w", s, err))
+		r.fail(r.host(s), fmt.Errorf("%s: %w", s, err))
 	}
 	switch s.Verb {
 	case addDevice, setDevice:
@@ -138,23 +138,27 @@ func (r *round) added(a *association, err error) {
 	}
 }
 
-// fail keeps an error of the peer with that if_id; 0: of nobody's in particular.
-func (r *round) fail(ifID uint32, err error) {
-	e := r.byIfID[ifID]
-	switch {
-	case e != nil:
-		if r.rekeyed != nil && !r.rekeyed[e.Name] {
-			return // Run will meet it, too
-		}
-		err = fmt.Errorf("peer %s: %w", e.Name, err)
-	case r.rekeyed != nil:
-		return
+// fail keeps an error of a peer; "": of none in particular.
+func (r *round) fail(host string, err error) {
+	if r.rekeyed != nil && !r.rekeyed[host] {
+		return // Run will meet it, too
+	}
+	if host != "" {
+		err = fmt.Errorf("peer %s: %w", host, err)
 	}
 	if len(r.errs) < maxErrors {
 		r.errs = append(r.errs, err)
 	} else {
 		r.more++
 	}
+}
+
+// host is the peer that a step is for; "" for what is not wanted any more.
+func (r *round) host(s step) string {
+	if e := r.byIfID[s.ifID()]; e != nil {
+		return e.Name
+	}
+	return ""
 }
 
 func (r *round) err() error {
@@ -171,7 +175,7 @@ func (r *round) setRoutes() {
 		if err == nil {
 			r.stale = false
 		} else {
-			r.fail(0, fmt.Errorf("tunnel routes: %w", err))
+			r.fail("", fmt.Errorf("tunnel routes: %w", err))
 		}
 		return
 	}
@@ -184,7 +188,7 @@ func (r *round) setRoutes() {
 	}
 	if err := r.router.AddRoutes(r.routes(only)); err != nil {
 		r.stale = true
-		r.fail(0, fmt.Errorf("tunnel routes: %w", err))
+		r.fail("", fmt.Errorf("tunnel routes: %w", err))
 	}
 }
 

@@ -125,9 +125,6 @@ func (p *Plane) confirm(pending map[stateKey]*association, now time.Time) {
 
 // promote makes the device of one peer that has none yet, and says whether there are more.
 func (p *Plane) promote() (more bool) {
-	if p.ailing {
-		return false
-	}
 	var next *peer
 	for _, e := range p.memory.peers {
 		switch {

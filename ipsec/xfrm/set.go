@@ -66,14 +66,14 @@ func (p *Plane) convergeOnce(rekeyed map[string]bool) error {
 		return err
 	}
 	now := p.now()
-	errs := p.resolve(now)
+	troubles := p.resolve(now)
 	p.assign(inv)
 	p.meet(inv)
 	p.account(inv, now)
 	p.report(now)
 	r := p.newRound(rekeyed)
-	for _, err := range errs {
-		r.fail(0, err)
+	for _, t := range troubles {
+		r.fail(t.host, t.err)
 	}
 	for name := range inv.Devices {
 		r.devs[name] = true

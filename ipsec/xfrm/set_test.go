@@ -3,6 +3,7 @@ package xfrm
 import (
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,23 @@ func TestRekeyFailsOnlyForItsPeer(t *testing.T) {
 		m.settle(p)
 	}
 	m.whole(p)
+}
+
+// What can't be installed is an error, also when nothing but SAs is new.
+func TestUnusableSA(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1)
+	m.settle(p)
+	c := m.config()
+	bad, unknown := sa(255, ipsec.AES256GCM), sa(0x9999, 7)
+	c.Peers[0].In, c.Peers[1].Out = []ipsec.SA{bad}, &unknown
+	err := p.Set(t.Context(), c)
+	if err == nil || !strings.Contains(err.Error(), peerName(0)+": inbound SA 0x000000ff") || !strings.Contains(err.Error(), peerName(1)+": outbound SA 0x00009999") {
+		t.Error(err)
+	}
+	if len(k.States) > 0 {
+		t.Errorf("installed: %v", k.States)
+	}
 }
 
 func TestSPIInUseAsksForAnother(t *testing.T) {
