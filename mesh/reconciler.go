@@ -106,6 +106,9 @@ func (r *Reconciler) Kick() {
 	}
 }
 
+// maxSettle bounds how long changes of a burst are gathered.
+const maxSettle = time.Second
+
 // Run reconciles at once, whenever facts or holdings change or others have touched what was set, and every Times.Every,
 // until ctx ends; it then returns nil.
 // The first change after a quiet while is carried out at once; those that come meanwhile or in the settling time after
@@ -121,6 +124,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	})
 	failures := 0
 	for {
+		began := time.Now()
 		if err := r.Reconcile(ctx); ctx.Err() != nil {
 			return nil
 		} else if err != nil {
@@ -132,7 +136,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			}
 			failures = 0
 		}
-		if !wait(ctx, r.times.Settle, nil, nil, nil) || !wait(ctx, r.pause(failures), facts, own, r.kick) {
+		// A slow round means that the kernel's locks are wanted by many, such as fifty containers that start at once: their
+		// calls have a limit, so rounds leave them most of the time.
+		settle := max(r.times.Settle, min(3*time.Since(began), maxSettle))
+		if !wait(ctx, settle, nil, nil, nil) || !wait(ctx, r.pause(failures), facts, own, r.kick) {
 			return nil
 		}
 	}
