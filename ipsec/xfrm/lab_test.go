@@ -61,6 +61,10 @@ func reach(t *testing.T, a, b *host) {
 		}
 		if n := from.ping(to, 50, "0.01"); n != 50 {
 			t.Errorf("%s to %s: %d of 50 pings answered", from.name, to.name, n)
+			for _, h := range []*host{a, b} {
+				s, err := h.plane.Stats()
+				t.Logf("host %s: %+v %v", h.name, s, err)
+			}
 		}
 		transfer(t, from, to)
 	}

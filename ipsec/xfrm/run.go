@@ -12,8 +12,8 @@ const (
 	// SAs a look takes a while; then it is more, up to maxLookEvery, so that no more than a lookShare-th of a processor goes
 	// into it.
 	lookEvery    = time.Second
-	maxLookEvery = 3 * time.Second
-	lookShare    = 50
+	maxLookEvery = 2 * time.Second
+	lookShare    = 20
 	// confirmEvery is between two looks at SAs whose first packet is expected.
 	confirmEvery = 100 * time.Millisecond
 	// maxPending bounds how many of them are looked at.

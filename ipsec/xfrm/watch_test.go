@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
@@ -17,17 +18,18 @@ import (
 
 // wire watches a link of a namespace.
 type wire struct {
-	sealed, clear, leaked atomic.Int64           // ESP, anything else, and of that what leaves the namespace
-	what                  atomic.Pointer[string] // the first that was leaked
-	mu                    sync.Mutex
-	last                  []byte // frame with ESP
-	fd                    int
+	sealed, leaked atomic.Int64           // ESP, and what leaves the namespace in the clear
+	what           atomic.Pointer[string] // the first that was leaked
+	mu             sync.Mutex
+	last           []byte             // frame with ESP
+	sources        map[netip.Addr]int // of packets in the clear
+	fd             int
 }
 
 // listen starts watching until the test ends.
 func listen(t testing.TB, h *host, ns, dev string) *wire {
 	t.Helper()
-	w := &wire{fd: -1}
+	w := &wire{fd: -1, sources: map[netip.Addr]int{}}
 	h.must(h.inside(ns, func() (err error) {
 		l, err := net.InterfaceByName(dev)
 		if err != nil {
@@ -76,7 +78,9 @@ func (w *wire) frame(b []byte, leaves bool) {
 		w.last = append([]byte(nil), b...)
 		w.mu.Unlock()
 	default:
-		w.clear.Add(1)
+		w.mu.Lock()
+		w.sources[netip.AddrFrom4([4]byte(p[12:16]))]++
+		w.mu.Unlock()
 		if !leaves { // also what the kernel has just opened and can't give to any device: it shows up, and is dropped
 			return
 		}
@@ -84,6 +88,13 @@ func (w *wire) frame(b []byte, leaves bool) {
 		w.what.CompareAndSwap(nil, &what)
 		w.leaked.Add(1)
 	}
+}
+
+// from counts what has come from an address in the clear.
+func (w *wire) from(a netip.Addr) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sources[a]
 }
 
 // dry fails the test if anything has left over the link in the clear.
