@@ -50,8 +50,7 @@ func TestKernelRestartLosesNothing(t *testing.T) {
 	// The grace ends.
 	plane := a.plane.(*Plane)
 	plane.mu.Lock()
-	later := plane.now().Add(keepAdopted)
-	plane.now = func() time.Time { return later }
+	plane.now = func() time.Time { return time.Now().Add(keepAdopted) }
 	plane.mu.Unlock()
 	eventually(t, "the old SAs' end", func() bool { return len(a.inventory().States) == 2 })
 }
