@@ -95,7 +95,7 @@ func sealed(t *testing.T, h vnet, packet []byte) (inner [][]byte, p *Plane) {
 }
 
 func TestTransmitSegments(t *testing.T) {
-	for _, c := range []struct{ n, size int }{{61000, 1386}, {62000, 536}, {64000, 1386}, {3000, 20}, {1386, 1386}, {1387, 1386}} {
+	for _, c := range []struct{ n, size int }{{61000, 1386}, {62000, 536}, {64000, 1386}, {3000, 20}, {1386, 1386}, {1387, 1386}, {1000, 65535}} {
 		packet := testTCP(77, flagACK|flagPSH, c.n)
 		got, _ := sealed(t, vnet{flags: needsCsum, gsoType: gsoTCPv4, gsoSize: uint16(c.size), csumStart: ipSize, csumOffset: tcpChecked}, packet)
 		if want := cut(packet, ipSize+32, c.size); !slices.EqualFunc(got, want, bytes.Equal) {
@@ -146,9 +146,10 @@ func TestTransmitRefuses(t *testing.T) {
 	}
 }
 
-// FuzzTransmit: the TUN's other end is the kernel, but its packets are the containers'.
+// FuzzTransmit: the TUN's other end is the kernel, but its packets are the containers'. All that comes back are ICMP
+// errors; they are read, for a pipe that is full blocks, which a TUN does not.
 func FuzzTransmit(f *testing.F) {
-	p, _ := pipePlane(f)
+	p, far := pipePlane(f)
 	sa := testSA(0x1001)
 	p.publish(configOf(peerAt("b", addrB, loopback(p), nil, &sa)))
 	tx := newTransmitter(p)
@@ -162,5 +163,10 @@ func FuzzTransmit(f *testing.F) {
 		}
 		n := copy(tx.buf[vnetSize:vnetSize+maxPacket], packet)
 		tx.packet(p.device.Load(), parseVnet(header), tx.buf[vnetSize:vnetSize+n])
+		for _, answer := range written(t, far) {
+			if ip, h, ok := parseIPv4(answer[vnetSize:]); !ok || ip[9] != protoICMP || ip[h] != 3 {
+				t.Fatalf("wrote back %x", answer)
+			}
+		}
 	})
 }

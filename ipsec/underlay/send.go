@@ -13,8 +13,9 @@ import (
 // maxSegments is UDP_MAX_SEGMENTS of kernels before 6.9, which refuse more datagrams in one call.
 const maxSegments = 64
 
-// MaxBatch gives how many bytes of datagrams of segment bytes each go out in one call at most.
-func MaxBatch(segment int) int { return min(maxSegments, maxDatagram/segment) * segment }
+// MaxBatch gives how many bytes of datagrams of segment bytes each, at least 1, go out in one call at most: one datagram or
+// more.
+func MaxBatch(segment int) int { return max(1, min(maxSegments, maxDatagram/segment)) * segment }
 
 // oob is room for the control messages of one send: UDP_SEGMENT and the source address.
 type oob struct{ buf [128]byte }
@@ -30,8 +31,8 @@ func (s *Socket) SendHandshake(to netip.AddrPort, msg []byte) error {
 func (s *Socket) SendKeepalive(to netip.AddrPort) { _ = s.SendESP(to, []byte{0xff}, 1) }
 
 // SendESP sends buf as datagrams of segment bytes each, of which the last may be shorter: in one call where the kernel
-// can, else one by one. Datagrams that could not be sent are counted in Drops; the error is the last one's cause, and
-// net.ErrClosed after Close.
+// can, else one by one. A segment longer than buf, or below 1, is all of buf. Datagrams that could not be sent are counted
+// in Drops; the error is the last one's cause, and net.ErrClosed after Close.
 func (s *Socket) SendESP(to netip.AddrPort, buf []byte, segment int) error {
 	o := s.oobs.Get().(*oob)
 	defer s.oobs.Put(o)
@@ -42,10 +43,13 @@ func (s *Socket) SendESP(to netip.AddrPort, buf []byte, segment int) error {
 	if s.six {
 		to = netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())
 	}
+	if segment < 1 || segment > len(buf) {
+		segment = len(buf)
+	}
 	var last error
 	for len(buf) > 0 {
 		n := min(len(buf), segment)
-		if s.gso.Load() && segment > 0 {
+		if s.gso.Load() {
 			n = min(len(buf), MaxBatch(segment))
 		}
 		if err := s.send(o, to, source, buf[:n], segment); err != nil {

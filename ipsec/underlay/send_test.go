@@ -14,7 +14,7 @@ import (
 )
 
 func TestMaxBatch(t *testing.T) {
-	for segment, want := range map[int]int{1: 64, 1000: 64000, 1023: 65472, 1024: 63 * 1024, 1478: 44 * 1478, 65507: 65507, 65508: 0} {
+	for segment, want := range map[int]int{1: 64, 1000: 64000, 1023: 65472, 1024: 63 * 1024, 1478: 44 * 1478, 65507: 65507, 65508: 65508, 1 << 17: 1 << 17} {
 		if got := MaxBatch(segment); got != want {
 			t.Errorf("segment %d: %d, want %d", segment, got, want)
 		}
@@ -42,6 +42,23 @@ func TestFallsBackWithoutSegmentation(t *testing.T) {
 	}
 	for range 2 {
 		next(t, got)
+	}
+}
+
+// A container with a raw socket chooses the size of its segments.
+func TestSendSegmentSizes(t *testing.T) {
+	for _, gso := range []bool{true, false} {
+		a, b := open(t, on("127.0.0.1")), open(t, on("127.0.0.1"))
+		a.gso.Store(gso)
+		got := run(t, b)
+		for _, segment := range []int{-1, 0, 6, 7, maxDatagram + 1, 1 << 17} {
+			if err := a.SendESP(at("127.0.0.1", b), []byte("packet"), segment); err != nil {
+				t.Fatal(segment, err)
+			}
+			if g := next(t, got); g.data != "packet" {
+				t.Errorf("segment %d: %q", segment, g.data)
+			}
+		}
 	}
 }
 
