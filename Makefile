@@ -31,6 +31,7 @@ install: plugin ## the managed plugin meshsec/plugin into this host's Docker, an
 
 setup: ## the Debian packages that demo and test need, where they are missing
 	@scripts/setup
+	scripts/setup test
 
 demo: setup plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up)
 	@$(GO) build -o bin/demo ./internal/demo
