@@ -126,6 +126,12 @@ type Endpoint struct {
 	Container string     `json:"container"`
 	ID        string     `json:"id"`
 	Since     time.Time  `json:"since"`
+	// What Docker says of the container beside its name; store.Endpoint tells what each means.
+	Aliases []string          `json:"aliases,omitempty"`
+	Service string            `json:"service,omitempty"`
+	Project string            `json:"project,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Ports   []string          `json:"ports,omitempty"` // as in `docker ps`: 80/tcp, *:8080->80/tcp, 192.0.2.1:8080->80/tcp
 }
 
 // Block is a row of `meshsec blocks`: a slice of a pool that a host assigns from, or a single address claimed outside.

@@ -46,7 +46,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 		l.Endpoints[req.EndpointID] = store.LocalEndpoint{
 			Endpoint: store.Endpoint{
 				V: store.Version, ID: req.EndpointID, Host: d.self, Network: n.Network, Addr: addr, MAC: mac.String(),
-				Name: lease.Name, Since: d.o.Now(),
+				Name: lease.Name, Ports: requested(req.Options), Since: d.o.Now(),
 			},
 			DockerNetwork: req.NetworkID, Link: container, MTU: n.MTU,
 		}

@@ -112,7 +112,8 @@ func (n *Network) Check() error {
 
 func (e *Endpoint) check(k factKey) error {
 	errs := []error{checkVersion(e.V), sameName("host", e.Host, k.host), sameName("network", e.Network, k.network),
-		checkText("id", e.ID), checkText("name", e.Name), checkText("container id", e.ContainerID)}
+		checkText("id", e.ID), checkText("name", e.Name), checkText("container id", e.ContainerID),
+		checkText("service", e.Service), checkText("project", e.Project)}
 	if e.Addr != k.addr {
 		errs = append(errs, fmt.Errorf("address %s is not that of the key", e.Addr))
 	}
@@ -121,6 +122,14 @@ func (e *Endpoint) check(k factKey) error {
 	}
 	for _, alias := range e.Aliases {
 		errs = append(errs, checkText("alias", alias))
+	}
+	for key, value := range e.Labels {
+		errs = append(errs, checkText("label", key), checkText("value of a label", value))
+	}
+	for _, p := range e.Ports {
+		if p.Proto != "tcp" && p.Proto != "udp" && p.Proto != "sctp" || p.Port == 0 || p.HostIP.Zone() != "" {
+			errs = append(errs, fmt.Errorf("port %d/%.20q of address %q", p.Port, p.Proto, p.HostIP))
+		}
 	}
 	return errors.Join(errs...)
 }

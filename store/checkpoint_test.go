@@ -66,7 +66,8 @@ func testEndpoint(host string, n int) Endpoint {
 	a[2], a[3] = a[2]+byte(n>>8), byte(n)
 	return Endpoint{V: 1, ID: fmt.Sprintf("%064x", n), Host: host, Network: "default", Addr: netip.AddrFrom4(a),
 		MAC: fmt.Sprintf("02:42:0a:2a:%02x:%02x", a[2], a[3]), Name: fmt.Sprintf("c%d", n), Aliases: []string{"web"},
-		Labels: map[string]string{"k": "v"}, Since: testTime}
+		Service: "web", Project: "shop", Labels: map[string]string{"k": "v"}, Since: testTime,
+		Ports: []Port{{Proto: "tcp", Port: 80, HostPort: 8080, HostIP: netip.MustParseAddr("192.0.2.1")}, {Proto: "udp", Port: 53}}}
 }
 
 func TestCheckpointKeepsEverythingAcrossReopening(t *testing.T) {

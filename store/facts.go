@@ -76,20 +76,32 @@ type Revocation struct {
 }
 
 // Endpoint is the fact endpoints/<host-id>/<network>/<address>: one container's attachment. Written by that host only.
+//
+// What is said of the container comes from Docker's API a moment after its start, and may stay empty where the plugin
+// can't reach that: then only Name (from engine 29 on) and the Ports that are certain are known.
 type Endpoint struct {
-	V           int                        `json:"v"`
-	ID          string                     `json:"id"` // Docker's endpoint ID
-	Host        string                     `json:"host"`
-	Network     string                     `json:"network"` // name in the environment
-	Addr        netip.Addr                 `json:"addr"`
-	MAC         string                     `json:"mac"`
-	Name        string                     `json:"name,omitempty"` // of the container
-	ContainerID string                     `json:"container_id,omitempty"`
-	Aliases     []string                   `json:"aliases,omitempty"`
-	Labels      map[string]string          `json:"labels,omitempty"`
-	Since       time.Time                  `json:"since,omitzero"`
-	Sig         []byte                     `json:"sig,omitempty"`
-	Extra       map[string]json.RawMessage `json:"-"`
+	V           int        `json:"v"`
+	ID          string     `json:"id"` // Docker's endpoint ID
+	Host        string     `json:"host"`
+	Network     string     `json:"network"` // name in the environment
+	Addr        netip.Addr `json:"addr"`
+	MAC         string     `json:"mac"`
+	Name        string     `json:"name,omitempty"` // of the container, as in `docker ps`; of a Swarm's task: service.slot.id
+	ContainerID string     `json:"container_id,omitempty"`
+	// Aliases are the further names that the container has in this network, sorted: --network-alias, a Compose service's
+	// name. Neither Name nor the shortened ContainerID is among them.
+	Aliases []string `json:"aliases,omitempty"`
+	// Service is what the container is one instance of: the Compose service, or the Swarm service without its stack's name.
+	Service string `json:"service,omitempty"`
+	// Project is what the service belongs to: the Compose project, or the Swarm stack.
+	Project string `json:"project,omitempty"`
+	// Labels are the container's, without those that tools write for themselves, and bounded in number and size.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Ports are those that the container exposes or publishes, sorted and bounded in number.
+	Ports []Port                     `json:"ports,omitempty"`
+	Since time.Time                  `json:"since,omitzero"`
+	Sig   []byte                     `json:"sig,omitempty"`
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // BlockKey names a block: a slice of a network's pool.

@@ -109,9 +109,13 @@ func networksCommand(a *ask) *cobra.Command {
 
 func endpointsCommand(a *ask) *cobra.Command {
 	return command(a, "endpoints", "the containers' attachments, on all hosts", func(w io.Writer, eps []control.Endpoint) {
-		row(w, "NETWORK", "ADDRESS", "MAC", "HOST", "CONTAINER", "ENDPOINT", "SINCE")
+		row(w, "NETWORK", "ADDRESS", "MAC", "HOST", "CONTAINER", "SERVICE", "ENDPOINT", "SINCE")
 		for _, e := range eps {
-			row(w, e.Network, e.Addr, e.MAC, e.Host, e.Name, short(e.ID), age(e.Since))
+			service := e.Service
+			if e.Project != "" && service != "" {
+				service = e.Project + "/" + service
+			}
+			row(w, e.Network, e.Addr, e.MAC, e.Host, e.Name, service, short(e.ID), age(e.Since))
 		}
 	})
 }

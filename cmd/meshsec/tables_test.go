@@ -35,7 +35,7 @@ func (shown) Networks() []control.Network {
 		Dynamic: []netip.Prefix{netip.MustParsePrefix("10.42.64.0/18"), netip.MustParsePrefix("10.42.128.0/17")}}}
 }
 func (shown) Endpoints() []control.Endpoint {
-	return []control.Endpoint{{Network: "default", Addr: netip.MustParseAddr("10.42.64.1"), Host: "h1", Name: "web", ID: strings.Repeat("e", 64)}}
+	return []control.Endpoint{{Network: "default", Addr: netip.MustParseAddr("10.42.64.1"), Host: "h1", Name: "shop_web_1", Service: "web", Project: "shop", ID: strings.Repeat("e", 64)}}
 }
 func (shown) Blocks() []control.Block {
 	return []control.Block{{Network: "default", Prefix: netip.MustParsePrefix("10.42.64.0/26"), Kind: "block", Host: "h1", Used: 3, Size: 64}}
@@ -85,7 +85,7 @@ func TestEveryViewAsTextAndAsJSON(t *testing.T) {
 		"hosts":     {"h1 *", "192.0.2.1:4500", "yes"},
 		"peers":     {"up", "1.23ms", "2.0 KiB", "1m ago", "starting: no answer from 192.0.2.3:4500 in 3 attempts", "never"},
 		"networks":  {"10.42.64.0/18,10.42.128.0/17", "/26"},
-		"endpoints": {"10.42.64.1", "web", strings.Repeat("e", 12)},
+		"endpoints": {"10.42.64.1", "shop_web_1", "shop/web", strings.Repeat("e", 12)},
 		"blocks":    {"10.42.64.0/26", "3 of 64"},
 		"version":   {"v1"},
 		"token":     {"meshsec1.token"},

@@ -138,8 +138,13 @@ func (n *node) endpoints() []control.Endpoint {
 	snap, local := n.store.Snapshot(), n.checkpoint.Local()
 	var rows []control.Endpoint
 	add := func(e store.Endpoint) {
-		rows = append(rows, control.Endpoint{Network: e.Network, Addr: e.Addr, MAC: e.MAC, Host: snap.HostName(e.Host), HostID: e.Host,
-			Name: e.Name, Container: e.ContainerID, ID: e.ID, Since: e.Since})
+		row := control.Endpoint{Network: e.Network, Addr: e.Addr, MAC: e.MAC, Host: snap.HostName(e.Host), HostID: e.Host,
+			Name: e.Name, Container: e.ContainerID, ID: e.ID, Since: e.Since,
+			Aliases: e.Aliases, Service: e.Service, Project: e.Project, Labels: e.Labels}
+		for _, p := range e.Ports {
+			row.Ports = append(row.Ports, p.String())
+		}
+		rows = append(rows, row)
 	}
 	// About its own endpoints this host knows better than etcd.
 	for _, e := range local.Endpoints {
