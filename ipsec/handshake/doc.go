@@ -24,8 +24,8 @@
 //	bytes 24-55   cookie of 16 bytes, sealed with XChaCha20-Poly1305, additional data: bytes 0-11 of the datagram,
 //	              key: SHA-256("meshsec cookie" | its sender's X25519 public key)
 //
-// The Noise protocol is Noise_IKpsk2_25519_AESGCM_SHA256, prologue "meshsec" | version | environment, psk the PPK or 32
-// zero bytes. The init is its first message:
+// The Noise protocol is Noise_IKpsk2_25519_AESGCM_SHA256, prologue "meshsec" | version | environment, psk a PPK or 32
+// zero bytes, which are the PPK of hosts that have none. The init is its first message:
 //
 //	bytes  0-31   ephemeral key
 //	bytes 32-79   sender's static key, sealed
@@ -35,7 +35,12 @@
 //	  bytes 12-1195  ML-KEM-768 encapsulation key (FIPS 203)
 //	  byte   1196    number of ciphers, then two bytes for each (ipsec.Cipher), the preferred one first
 //	  then           length (one byte) and bytes of the sender's host ID, then of the receiver's
+//	  then           if the sender has a PPK: number of those that it accepts (1 to 4), the preferred one first, 8 bytes of
+//	                 each: HMAC-SHA256 over "meshsec ppk" | ML-KEM-768 encapsulation key of this init, key: the PPK
 //	  then           nothing yet; what a later version puts here is ignored
+//
+// The responder takes the first PPK in the init that is one of its own, and does not answer if there is none; it then knows
+// why. The names are new in each init, and sealed: nobody but the two hosts can tell whether PPKs agree or change.
 //
 // The response is its second message and fits one datagram:
 //

@@ -37,17 +37,10 @@ func (i *initiation) wipe() {
 func (m *Machine) newNoise(initiator bool, peerStatic []byte) (*noise.HandshakeState, error) {
 	c := noise.Config{
 		CipherSuite: m.suite.noise, Random: m.rand, Pattern: noise.HandshakeIK, Initiator: initiator,
-		Prologue: m.prologue, PresharedKey: m.psk(), PresharedKeyPlacement: 2,
+		Prologue: m.prologue, PresharedKey: m.ppks[0].Bytes[:], PresharedKeyPlacement: 2,
 		StaticKeypair: m.static, PeerStatic: peerStatic,
 	}
 	return noise.NewHandshakeState(c)
-}
-
-func (m *Machine) psk() []byte {
-	if m.id.PPK == nil {
-		return make([]byte, 32)
-	}
-	return m.id.PPK.Bytes[:]
 }
 
 // newInit makes an init to p, with fresh ephemeral keys, index and SPI.
@@ -69,7 +62,7 @@ func (m *Machine) newInit(now time.Duration, p *peer) (*initiation, []byte, erro
 	}
 	payload := initPayload{
 		generation: i.generation, spi: i.spi, kem: kem, ciphers: m.options.Ciphers,
-		sender: m.id.HostID, receiver: p.HostID,
+		sender: m.id.HostID, receiver: p.HostID, ppks: m.ppkIDs(kem),
 	}
 	body, _, _, err := hs.WriteMessage(nil, payload.encode())
 	if err != nil {
@@ -79,7 +72,7 @@ func (m *Machine) newInit(now time.Duration, p *peer) (*initiation, []byte, erro
 	return i, body, nil
 }
 
-// answer makes the pair that an init asks for, and the body of the response. hs has read the init.
+// answer makes the pair that an init asks for, and the body of the response. hs has read the init and has the PPK.
 func (m *Machine) answer(now time.Duration, p *peer, hs *noise.HandshakeState, init initPayload, r responsePayload) (*pair, []byte, error) {
 	secret, ciphertext, err := m.suite.encapsulate(init.kem)
 	if err != nil {
@@ -119,7 +112,7 @@ func (m *Machine) complete(now time.Duration, p *peer, i *initiation, body []byt
 	if _, err := m.suite.noise.DH(m.static.Private, body[:32]); err != nil {
 		return nil, r, fmt.Errorf("ephemeral key: %w", err)
 	}
-	payload, c1, c2, err := i.noise.ReadMessage(nil, body)
+	payload, c1, c2, err := m.readResponse(i.noise, body)
 	if err != nil {
 		return nil, r, fmt.Errorf("noise: %w", err)
 	}

@@ -55,7 +55,8 @@ func FuzzReceive(f *testing.F) {
 
 // FuzzPayloads: what parses is what is encoded again.
 func FuzzPayloads(f *testing.F) {
-	f.Add(initPayload{7, 256, make([]byte, 1184), []ipsec.Cipher{20, 28}, "alpha", "beta"}.encode())
+	f.Add(initPayload{7, 256, make([]byte, 1184), []ipsec.Cipher{20, 28}, "alpha", "beta", nil}.encode())
+	f.Add(initPayload{7, 256, make([]byte, 1184), []ipsec.Cipher{20, 28}, "alpha", "beta", make([]ppkID, 2)}.encode())
 	f.Add(responsePayload{9, 300, 20, make([]byte, 1088), netip.MustParseAddrPort("[2001:db8::1]:1"), 0}.encode())
 	f.Add(make([]byte, 1300))
 	f.Fuzz(func(t *testing.T, b []byte) {

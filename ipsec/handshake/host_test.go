@@ -15,7 +15,7 @@ type host struct {
 	addr    netip.AddrPort // that its fact says
 	public  netip.AddrPort // that it has by now, or its NAT; invalid: addr
 	secret  Secret
-	ppk     *Secret
+	ppks    []Secret
 	options Options
 	facts   []Peer
 
@@ -42,7 +42,7 @@ func (h *host) boot() {
 		seed[i] = byte(h.w.rng.Uint32())
 	}
 	var err error
-	id := Identity{HostID: h.id, Environment: h.env, Private: h.secret, PPK: h.ppk}
+	id := Identity{HostID: h.id, Environment: h.env, Private: h.secret, PPKs: h.ppks}
 	h.m, err = newMachine(id, rand.NewChaCha8(seed), h.options, h.w.suite())
 	if err != nil {
 		h.w.t.Fatal(err)

@@ -21,9 +21,9 @@ type Identity struct {
 	Environment string
 	// Private is this host's X25519 private key.
 	Private Secret
-	// PPK is mixed into every handshake when set, and must then be the same on both hosts (a post-quantum pre-shared
-	// key in the sense of RFC 8784). Nil: 32 zero bytes.
-	PPK *Secret
+	// PPKs are pre-shared keys in the sense of RFC 8784, the preferred one first: two hosts meet with one that both have,
+	// which goes into every key. The zero Secret stands for none. Empty: only with hosts that accept none.
+	PPKs []Secret
 }
 
 // Validate says what is wrong with the identity.
@@ -37,6 +37,9 @@ func (id Identity) Validate() error {
 	}
 	if id.Private.Bytes == [32]byte{} {
 		errs = append(errs, errors.New("private key is missing"))
+	}
+	if n := len(id.PPKs); n > maxPPKs {
+		errs = append(errs, fmt.Errorf("%d pre-shared keys, allowed are %d", n, maxPPKs))
 	}
 	return errors.Join(errs...)
 }

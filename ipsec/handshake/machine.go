@@ -33,6 +33,7 @@ const maxDatagram = 1200
 type Machine struct {
 	id       Identity
 	static   noise.DHKey
+	ppks     []Secret // one at least; the zero one: none
 	rand     io.Reader
 	options  Options
 	suite    suite
@@ -79,7 +80,7 @@ func newMachine(id Identity, random io.Reader, o Options, s suite) (*Machine, er
 		return nil, fmt.Errorf("cookies: %w", err)
 	}
 	return &Machine{
-		id: id, static: static, rand: random, options: o, suite: s,
+		id: id, static: static, ppks: ppks(id), rand: random, options: o, suite: s,
 		prologue: prologue(id.Environment),
 		macKey:   macKey(static.Public),
 		peers:    make(map[string]*peer),

@@ -20,6 +20,7 @@ func TestIdentityIsChecked(t *testing.T) {
 		"host ID has 129 bytes":  func(id *Identity) { id.HostID = strings.Repeat("a", 129) },
 		"environment is empty":   func(id *Identity) { id.Environment = "" },
 		"private key is missing": func(id *Identity) { id.Private = Secret{} },
+		"5 pre-shared keys":      func(id *Identity) { id.PPKs = make([]Secret, 5) },
 	} {
 		id := good
 		change(&id)
@@ -39,6 +40,7 @@ func TestLongestInit(t *testing.T) {
 	for _, h := range w.hosts {
 		h.options.Ciphers = make([]ipsec.Cipher, maxCiphers)
 		h.options.Ciphers[maxCiphers-1] = ipsec.AES256GCM
+		h.ppks = make([]Secret, maxPPKs)
 		h.boot()
 	}
 	a.know(b)

@@ -29,11 +29,12 @@ type initPayload struct {
 	spi              ipsec.SPI // towards the sender
 	kem              []byte    // encapsulation key
 	ciphers          []ipsec.Cipher
-	sender, receiver string // host IDs
+	sender, receiver string  // host IDs
+	ppks             []ppkID // that the sender accepts; none: only no PPK
 }
 
 func (p initPayload) encode() []byte {
-	b := make([]byte, 0, initFixed+3+2*len(p.ciphers)+len(p.sender)+len(p.receiver))
+	b := make([]byte, 0, initFixed+4+2*len(p.ciphers)+len(p.sender)+len(p.receiver)+ppkIDSize*len(p.ppks))
 	b = binary.BigEndian.AppendUint64(b, p.generation)
 	b = binary.BigEndian.AppendUint32(b, uint32(p.spi))
 	b = append(b, p.kem...)
@@ -41,7 +42,14 @@ func (p initPayload) encode() []byte {
 	for _, c := range p.ciphers {
 		b = binary.BigEndian.AppendUint16(b, uint16(c))
 	}
-	return appendID(appendID(b, p.sender), p.receiver)
+	b = appendID(appendID(b, p.sender), p.receiver)
+	if len(p.ppks) > 0 {
+		b = append(b, byte(len(p.ppks)))
+	}
+	for _, id := range p.ppks {
+		b = append(b, id[:]...)
+	}
+	return b
 }
 
 // parseInit checks form and ranges; what follows the known fields belongs to a later version.
@@ -63,8 +71,11 @@ func parseInit(b []byte) (p initPayload, err error) {
 	b = b[2*n:]
 	var ok1, ok2 bool
 	p.sender, b, ok1 = cutID(b)
-	p.receiver, _, ok2 = cutID(b)
+	p.receiver, b, ok2 = cutID(b)
 	if !ok1 || !ok2 || p.spi < minSPI || p.generation > maxGeneration {
+		return p, errPayload
+	}
+	if p.ppks, ok1 = cutPPKs(b); !ok1 {
 		return p, errPayload
 	}
 	return p, nil

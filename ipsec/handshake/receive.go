@@ -122,6 +122,11 @@ func (m *Machine) receiveInit(now time.Duration, from netip.AddrPort, h header, 
 	if !ok {
 		return m.drop(from, "cipher", "no cipher in common")
 	}
+	if !m.choosePPK(hs, init) {
+		m.drops["ppk"]++
+		p.note = m.ppkNote(init)
+		return nil
+	}
 	r := responsePayload{cipher: cipher, observed: from}
 	if p.out != nil {
 		r.sending = p.out.out.SPI
@@ -148,7 +153,7 @@ func (m *Machine) receiveResponse(now time.Duration, from netip.AddrPort, h head
 	}
 	pr, r, err := m.complete(now, p, p.init, body)
 	if err != nil {
-		p.note = "a response does not open: another PPK, or not from it"
+		p.note = "a response does not open: it is not from it, or was altered"
 		m.drops["unopened"]++
 		return nil
 	}

@@ -16,8 +16,8 @@ import (
 // Everything that a caller can get hold of is printed in every way, and none of it may hold a byte of a key.
 func TestNothingPrintsAKey(t *testing.T) {
 	_, a, b := newPairWorld(t, 1)
-	a.ppk = &Secret{Bytes: [32]byte(bytes.Repeat([]byte{0xa5}, 32))}
-	b.ppk = a.ppk
+	a.ppks = []Secret{{Bytes: [32]byte(bytes.Repeat([]byte{0xa5}, 32))}}
+	b.ppks = a.ppks
 	copy(a.secret.Bytes[:], bytes.Repeat([]byte{0xa5}, 32))
 	a.boot()
 	b.boot()
@@ -32,9 +32,9 @@ func TestNothingPrintsAKey(t *testing.T) {
 	var out bytes.Buffer
 	log.SetOutput(&out)
 	loop := NewLoop(a.m, nil, nil, logrus.NewEntry(log))
-	id := Identity{HostID: "a", Environment: "e", Private: a.secret, PPK: a.ppk}
+	id := Identity{HostID: "a", Environment: "e", Private: a.secret, PPKs: a.ppks}
 	values := []any{
-		a.m, *a.m, loop, id, &id, id.Private, id.PPK, a.m.Status(), loop.Status(), a.m.SAs(), loop.SAs(), a.m.Drops(),
+		a.m, *a.m, loop, id, &id, id.Private, id.PPKs, a.m.Status(), loop.Status(), a.m.SAs(), loop.SAs(), a.m.Drops(),
 		a.fact(), Options{}, Send{}, SAsChanged{"b"}, Probe{"b"}, NeedSnapshot{},
 		[]Output{SAsChanged{"b"}}, map[string]any{"identity": id, "sas": a.m.SAs()},
 	}

@@ -60,7 +60,7 @@ func (m *Machine) status(p *peer) PeerStatus {
 		s.Cipher, s.In, s.Out = p.out.out.Cipher, p.out.in.SPI, p.out.out.SPI
 	}
 	s.State, s.Reason = p.explain()
-	if s.State != StateUp && p.note != "" {
+	if s.Reason != "" && p.note != "" {
 		s.Reason += "; " + p.note
 	}
 	return s
