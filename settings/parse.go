@@ -18,6 +18,7 @@ import (
 type Settings struct {
 	Environment               string
 	Join                      string
+	PPK, PPKOld               Secret // 64 hex digits or an absolute path; PPKOld also None
 	Etcd                      []string
 	EtcdCA, EtcdCert, EtcdKey string
 	EtcdPort, EtcdPeerPort    int
@@ -77,6 +78,10 @@ func (v Values) Parse() (Settings, error) {
 		if pool.Overlaps(s.Routers) {
 			p.errs = append(p.errs, fmt.Errorf("ROUTERS %s overlaps with %s of POOLS: router addresses never come from a pool", s.Routers, pool))
 		}
+	}
+	s.PPK, s.PPKOld = p.secret("PPK"), p.secret("PPK_OLD", None)
+	if s.PPK.Text == "" && s.PPKOld.Text == None {
+		p.errs = append(p.errs, errors.New("setting PPK_OLD=none is for hosts with a PPK: set PPK, or leave both empty"))
 	}
 	return s, errors.Join(p.errs...)
 }

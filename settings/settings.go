@@ -42,6 +42,8 @@ var All = []Setting{
 	{"ENCAP", "udp", "how ESP crosses the underlay: udp, or esp (IP protocol 50, no NAT on the path) towards hosts that have it, too", false},
 	{"DATAPLANE", "auto", "kernel, userspace, or auto: the kernel's where all of it works, else userspace", false},
 	{"SCOPE", "local", "scope of the network driver: local", false},
+	{"PPK", "", "additional pre-shared key of the environment, mixed into every key: a file that only root reads, or 64 hex digits (`openssl rand -hex 32`); empty: none", true},
+	{"PPK_OLD", "", "a second PPK that is accepted while PPK is being changed on all hosts, or `none`: hosts without one are accepted", true},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},
 	{"HOST_NAME", "", "this host's name in the environment; empty: the host's own name", false},
 	{"LOG_LEVEL", "info", "error, warn, info, debug or trace", false},

@@ -67,6 +67,10 @@ func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.
 			err = errors.Join(err, n.close())
 		}
 	}()
+	ppks, err := readPPKs(set, p)
+	if err != nil {
+		return nil, err
+	}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -77,7 +81,7 @@ func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.
 		{"opening the router namespace", func(context.Context) error { return n.openRouter(p) }},
 		{"opening UDP port " + fmt.Sprint(set.Port), func(context.Context) error { return n.openDataPlane() }},
 		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p, say) }},
-		{"preparing the mesh", func(context.Context) error { return n.openMesh() }},
+		{"preparing the mesh", func(context.Context) error { return n.openMesh(ppks) }},
 		{"preparing the drivers", func(context.Context) error { return n.openDrivers(p) }},
 	} {
 		say(step.what)

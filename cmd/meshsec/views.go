@@ -89,7 +89,11 @@ func peerState(s handshake.PeerStatus, h store.Host, heard, now time.Time) (stat
 	}
 	quiet := now.Sub(later(heard, s.LastHandshake))
 	if s.State == handshake.StateUp && quiet > silent {
-		return "silent", fmt.Sprintf("nothing came back for %s: is the host down, or UDP %d blocked?", quiet.Round(time.Second), h.Port)
+		why := fmt.Sprintf("nothing came back for %s: is the host down, or UDP %d blocked?", quiet.Round(time.Second), h.Port)
+		if s.Reason != "" {
+			why += "; " + s.Reason
+		}
+		return "silent", why
 	}
 	if s.State == handshake.StateUp {
 		return "up", ""

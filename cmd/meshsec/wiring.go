@@ -16,7 +16,7 @@ import (
 )
 
 // openMesh ties the handshake, the reconciler and the probes together: each needs the others.
-func (n *node) openMesh() error {
+func (n *node) openMesh(ppks []handshake.Secret) error {
 	ping, err := n.router.NewPinger(n.id.Router)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (n *node) openMesh() error {
 		log: n.log, start: time.Now(), peers: map[string]*probed{}}
 
 	m, err := handshake.NewMachine(handshake.Identity{HostID: n.id.HostID, Environment: n.id.Environment,
-		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}}, rand.Reader,
+		Private: handshake.Secret{Bytes: [32]byte(n.id.Private.Bytes)}, PPKs: ppks}, rand.Reader,
 		handshake.Options{Ciphers: n.ciphers, Start: time.Now(), Local: n.local()})
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
