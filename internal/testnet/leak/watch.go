@@ -30,7 +30,7 @@ type Watch struct {
 	Canary [16]byte
 
 	rules Rules
-	fd    int // packet socket
+	ring  *ring
 	wake  int // eventfd that ends the loop
 	enter func(func() error) error
 	done  chan struct{}
@@ -53,7 +53,6 @@ type Leak struct {
 }
 
 const (
-	socketBuffer = 128 << 20 // a second of frames, at any speed seen here
 	recentFrames = 64
 	etherTest    = 0x88b5 // IEEE 802: local experimental, used to synchronise
 )
@@ -68,15 +67,10 @@ func Start(enter func(func() error) error, rules Rules) (*Watch, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	err = enter(func() (err error) {
-		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(bigEndian(unix.ETH_P_ALL)))
+		w.ring, err = openRing()
 		return err
 	})
 	if err != nil {
-		unix.Close(w.wake)
-		return nil, fmt.Errorf("capture: %w", err)
-	}
-	if err := unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer); err != nil {
-		unix.Close(w.fd)
 		unix.Close(w.wake)
 		return nil, fmt.Errorf("capture: %w", err)
 	}
@@ -87,26 +81,20 @@ func Start(enter func(func() error) error, rules Rules) (*Watch, error) {
 // run reads frames until woken by Close.
 func (w *Watch) run() {
 	defer close(w.done)
-	buf := make([]byte, 1<<17)
-	poll := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.wake), Events: unix.POLLIN}}
 	for {
-		n, from, err := unix.Recvfrom(w.fd, buf, 0)
-		if err == nil {
-			// Each frame is seen when it enters by a port, and once more on each way out.
-			if ll, ok := from.(*unix.SockaddrLinklayer); ok && ll.Pkttype != unix.PACKET_OUTGOING {
-				w.frame(buf[:n])
+		more, err := w.ring.read(func(kind uint8, frame []byte) {
+			if kind != unix.PACKET_OUTGOING { // each is seen when it enters by a port, and once more on each way out
+				w.frame(frame)
 			}
-			continue
+		})
+		if err == nil && !more {
+			more, err = w.ring.wait(w.wake)
+			if err == nil && !more {
+				return
+			}
 		}
-		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENETDOWN) {
+		if err != nil {
 			w.fail(err)
-			return
-		}
-		if _, err := unix.Poll(poll, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			w.fail(err)
-			return
-		}
-		if poll[1].Revents != 0 {
 			return
 		}
 	}
@@ -137,10 +125,11 @@ func (w *Watch) Sync(ctx context.Context) error {
 		}
 		w.synced.Wait()
 	}
-	if stats, err := unix.GetsockoptTpacketStats(w.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-		w.lost += stats.Drops
+	drops, err := w.ring.drops()
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
 	}
-	if w.lost > 0 {
+	if w.lost += drops; w.lost > 0 {
 		return fmt.Errorf("capture: %d frames lost, so nothing is proved", w.lost)
 	}
 	return nil
@@ -152,7 +141,7 @@ func (w *Watch) Close() error {
 	if err == nil {
 		<-w.done
 	}
-	return errors.Join(err, unix.Close(w.fd), unix.Close(w.wake))
+	return errors.Join(err, w.ring.close(), unix.Close(w.wake))
 }
 
 // sendLoopback sends a synchronising frame to this namespace's own loopback link, whose queue the capture reads like all others.
