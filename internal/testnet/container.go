@@ -140,9 +140,24 @@ func (c *Container) SendFrames(ctx context.Context, frames ...[]byte) error {
 	return err
 }
 
+// enter is the command line that runs args in the container's network namespace, and else on its host.
+func (c *Container) enter(args ...string) []string {
+	return append([]string{"--net=" + c.netns}, args...)
+}
+
+// Run runs one of the host's commands in the container's network namespace.
+func (c *Container) Run(ctx context.Context, args ...string) (string, error) {
+	return c.Host.Run(ctx, "nsenter", c.enter(args...)...)
+}
+
+// Start is Host.Start in the container's network namespace.
+func (c *Container) Start(log string, args ...string) (*Process, error) {
+	return c.Host.Start(log, nil, "nsenter", c.enter(args...)...)
+}
+
 // probe runs the probe in the container's network namespace and decodes the object it prints. `docker exec` would take much longer.
 func (c *Container) probe(ctx context.Context, v any, args ...string) error {
-	out, err := c.Host.Run(ctx, "nsenter", append([]string{"--net=" + c.netns, filepath.Join(c.Host.cluster.dir, "probe")}, args...)...)
+	out, err := c.Run(ctx, append([]string{filepath.Join(c.Host.cluster.dir, "probe")}, args...)...)
 	if err != nil && strings.Contains(err.Error(), ": nsenter: ") { // it has been restarted since
 		out, err = c.Exec(ctx, append([]string{"/probe"}, args...)...)
 	}
