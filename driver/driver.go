@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
 )
@@ -32,7 +33,7 @@ type Options struct {
 	MTU func() int
 	// Docker is the engine's API, for what Docker does not tell. nil: endpoints have no names but those that engines from
 	// 29 on send, and what Docker forgot is not collected.
-	Docker *Docker
+	Docker *engine.Client
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Log gets what happens in the background. nil: nothing is logged.
@@ -50,6 +51,8 @@ type Driver struct {
 
 	facts chan struct{} // holds a value while a network's fact is created or deleted
 	look  chan struct{} // holds a value when an endpoint has joined since the last look at Docker's list
+
+	known known // of endpoints, from Docker
 
 	mu      sync.Mutex
 	missing map[string]time.Time // Docker ID → when Docker's list first lacked it
@@ -72,6 +75,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	group.Go(func() { d.keepNetworks(ctx) })
 	if d.o.Docker != nil {
 		group.Go(func() { d.watchDocker(ctx) })
+		group.Go(func() { d.listen(ctx) })
 	}
 	group.Wait()
 	return nil

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/internal/teststore"
 )
 
@@ -15,7 +16,7 @@ func (r *rig) look(after time.Duration) error {
 	return err
 }
 
-func dockerRig(t *testing.T) (*rig, *engine, string) {
+func dockerRig(t *testing.T) (*rig, *dockerd, string) {
 	e, docker := startEngine(t)
 	r := newRig(t, teststore.New(t), "one")
 	r.docker = docker
@@ -69,7 +70,7 @@ func TestNothingIsCollectedWithoutAnAnswer(t *testing.T) {
 			}
 		}
 	}
-	r.docker = NewDocker(t.TempDir() + "/none.sock")
+	r.docker = engine.New(t.TempDir() + "/none.sock")
 	r.open()
 	for range 5 {
 		if err := r.look(time.Hour); err == nil {

@@ -2,9 +2,9 @@ package driver
 
 import (
 	"encoding/json"
-	"net/netip"
 	"slices"
 
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -40,21 +40,12 @@ func requested(options map[string]any) []store.Port {
 				continue
 			}
 			if b.HostPort == b.HostPortEnd && b.HostPort == int(uint16(b.HostPort)) && b.HostPort != 0 {
-				p.HostPort, p.HostIP = uint16(b.HostPort), hostIP(b.HostIP)
+				p.HostPort, p.HostIP = uint16(b.HostPort), engine.HostIP(b.HostIP)
 			}
 			ports = append(ports, p)
 		}
 	}
 	return sorted(ports)
-}
-
-// hostIP reads the address that a port is published on; all of the host's is none.
-func hostIP(text string) netip.Addr {
-	addr, err := netip.ParseAddr(text)
-	if err != nil || addr.IsUnspecified() || addr.Zone() != "" {
-		return netip.Addr{}
-	}
-	return addr.Unmap()
 }
 
 // sorted brings ports into the order of facts. One that is published is not listed as exposed, too.
@@ -68,8 +59,8 @@ func sorted(ports []store.Port) []store.Port {
 	ports = slices.DeleteFunc(ports, func(p store.Port) bool { return p.Port == 0 || p.HostPort == 0 && published[p] })
 	slices.SortFunc(ports, store.Port.Compare)
 	ports = slices.Compact(ports)
-	if len(ports) > maxPorts {
-		ports = slices.Clip(ports[:maxPorts])
+	if len(ports) == 0 {
+		return nil // the same fact, whether it has been empty or not
 	}
-	return ports
+	return slices.Clip(ports[:min(len(ports), maxPorts)])
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/internal/drivertest"
 	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/ipam"
@@ -23,7 +24,7 @@ type rig struct {
 	ipam   *ipam.IPAM
 	driver *Driver
 	links  *drivertest.Links
-	docker *Docker
+	docker *engine.Client
 
 	mu  sync.Mutex
 	now time.Time

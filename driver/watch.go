@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
 )
@@ -23,13 +24,13 @@ const (
 	forgotten = 30 * time.Second
 )
 
-// watchDocker compares at the start, soon after each Join, and now and then.
+// watchDocker compares at the start, soon after each Join, when Docker tells of a change, and now and then.
 func (d *Driver) watchDocker(ctx context.Context) {
 	pause, said := soon, false
 	for {
 		complete, err := d.compare(ctx)
 		if err != nil && !said && ctx.Err() == nil { // once: it may be for long, where there is no dockerd
-			d.log(err, "no list of Docker's to compare with, so nothing is collected")
+			d.log(err, "not everything is known from Docker; what is missing in an answer that did not come is not collected")
 		}
 		said = err != nil
 		if pause = min(2*pause, lookEvery); complete && err == nil {
@@ -54,10 +55,11 @@ func (d *Driver) watchDocker(ctx context.Context) {
 func (d *Driver) compare(ctx context.Context) (complete bool, err error) {
 	complete = true
 	var errs []error
+	unknown := map[string][]string{} // container ID → endpoint IDs
 	for id, n := range d.cp.Local().Networks {
-		list, err := d.o.Docker.endpoints(ctx, id)
+		list, err := d.o.Docker.Endpoints(ctx, id)
 		switch {
-		case errors.Is(err, errForgotten):
+		case errors.Is(err, engine.ErrForgotten):
 			if !d.lost(id, n.Since, true) {
 				complete = false
 				continue
@@ -70,7 +72,16 @@ func (d *Driver) compare(ctx context.Context) (complete bool, err error) {
 			known, err := d.compareNetwork(n, list)
 			complete = complete && known
 			errs = append(errs, err)
+			for endpoint, c := range list {
+				if c.ID != "" && !d.known.has(endpoint, c.ID) {
+					unknown[c.ID] = append(unknown[c.ID], endpoint)
+				}
+			}
 		}
+	}
+	d.known.only(d.cp.Local().Endpoints)
+	if len(unknown) > 0 {
+		errs = append(errs, d.learn(ctx, unknown))
 	}
 	return complete, errors.Join(errs...)
 }
@@ -97,9 +108,9 @@ func (d *Driver) lost(id string, since time.Time, missing bool) bool {
 }
 
 // compareNetwork compares one network with its list.
-func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]container) (complete bool, err error) {
+func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]engine.Attached) (complete bool, err error) {
 	complete = true
-	named := map[string]container{}
+	named := map[string]engine.Attached{}
 	var gone []string
 	local := d.cp.Local()
 	for id, e := range local.Endpoints {
@@ -111,8 +122,8 @@ func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]container)
 			gone = append(gone, id)
 			continue
 		}
-		complete = complete && listed && c.id != ""
-		if listed && (c.name != e.Name || c.id != "" && c.id != e.ContainerID) {
+		complete = complete && listed && c.ID != ""
+		if listed && (c.Name != e.Name || c.ID != "" && c.ID != e.ContainerID) {
 			named[id] = c
 		}
 	}
@@ -120,9 +131,9 @@ func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]container)
 		err = d.cp.Update(func(l *store.Local) error {
 			for id, c := range named {
 				if e, ok := l.Endpoints[id]; ok {
-					e.Name = c.name
-					if c.id != "" {
-						e.ContainerID = c.id
+					e.Name = c.Name
+					if c.ID != "" {
+						e.ContainerID = c.ID
 					}
 					l.Endpoints[id] = e
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/ipam"
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/ipsec/handshake"
@@ -87,7 +88,7 @@ func (n *node) openDrivers(p paths) error {
 	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Log: n.log})
 	n.driver = driver.New(n.store, n.checkpoint, n.router, driver.Options{
 		MTU:    func() int { return n.mtu },
-		Docker: driver.NewDocker(p.docker()),
+		Docker: engine.New(p.docker()),
 		Log:    n.log,
 	})
 	fact, err := n.hostFact()
