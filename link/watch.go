@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -35,30 +34,18 @@ func (r *Router) Watch(ctx context.Context, fn func()) error {
 		{r.ns, unix.NETLINK_NETFILTER, []int{unix.NFNLGRP_NFTABLES}},
 		{r.ns, unix.NETLINK_ROUTE, []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE}},
 	} {
-		s, err := openSocket(w.ns, w.family)
+		s, err := subscribe(w.ns, w.family, w.groups)
 		if err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
 		sockets = append(sockets, s)
-		for _, g := range w.groups {
-			if err := unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
-				return fmt.Errorf("watch: %w", err)
-			}
-		}
 	}
-	// Closing the pipe's end wakes the poll.
-	wake, end, err := os.Pipe()
+	wake, release, err := wakeAt(ctx)
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	defer func() { _ = wake.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = end.Close() })
-	defer func() {
-		if stop() {
-			_ = end.Close()
-		}
-	}()
-	return watchLoop(ctx, sockets, int(wake.Fd()), r.watchEvery, fn)
+	defer release()
+	return watchLoop(ctx, sockets, wake, r.watchEvery, fn)
 }
 
 func watchLoop(ctx context.Context, sockets []*socket, wake int, every time.Duration, fn func()) error {

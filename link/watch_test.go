@@ -84,6 +84,44 @@ func eventuallyCalled(t *testing.T, w *world, called chan struct{}) {
 	}
 }
 
+// What the kernel sends to a group is heard from the host's namespace, and nothing of other groups.
+func TestHostNotices(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, ended := make(chan string, 1024), make(chan error, 1)
+	go func() {
+		ended <- w.r.HostNotices(ctx, unix.NETLINK_ROUTE, []int{unix.RTNLGRP_LINK}, func(kind uint16, body []byte) {
+			if kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK {
+				t.Errorf("message %d", kind)
+			}
+			named(body[unix.SizeofIfInfomsg:], unix.IFLA_IFNAME, func(name string) bool {
+				select {
+				case heard <- name:
+				default:
+				}
+				return false
+			})
+		})
+	}()
+	dummy := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "heard"}, PeerName: "heard-too"}
+	for seen := false; !seen; { // it may not listen yet
+		ok(t, w.r.hostNL.LinkAdd(dummy))
+		ok(t, w.r.hostNL.LinkDel(dummy))
+		select {
+		case name := <-heard:
+			seen = name == "heard"
+		case <-time.After(50 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("not heard of")
+		}
+	}
+	cancel()
+	ok(t, <-ended)
+	if err := w.r.HostNotices(t.Context(), unix.NETLINK_ROUTE, []int{9999}, nil); err == nil {
+		t.Error("a group that does not exist")
+	}
+}
+
 func TestConcernsTakesAnything(t *testing.T) {
 	for kind := range uint16(0x0a20) {
 		for n := range 40 {

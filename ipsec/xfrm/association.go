@@ -31,7 +31,9 @@ type association struct {
 	confirmed bool      // the event has been sent
 	outdated  bool      // the peer is elsewhere, or speaks another encapsulation, than when it was installed
 	limit     bool      // it has sealed as many packets as it may
+	soft      bool      // it has been reported that it is due to be replaced
 	told      time.Time // when its limit was last reported
+	moved     time.Time // when it was last reported that the peer is elsewhere
 	seen      time.Time // last in a Config
 	round     uint64    // likewise, as resolve counts
 }
@@ -50,11 +52,10 @@ func fingerprintOf(out bool, k *ipsec.Key) fingerprint {
 const (
 	// keepSpent is how long an SA is remembered that no Config has any more. No key lives longer.
 	keepSpent = 48 * time.Hour
-	// limitMargin is how long before packetLimit an SA counts as used up, in packets: what can be sealed between two
-	// looks at it.
-	limitMargin = 1 << 24
 	// tellAgain is after what time the limit of an SA is reported again that still is in the Config.
 	tellAgain = 5 * time.Second
+	// moveAgain is likewise for a peer that is elsewhere than the Config says.
+	moveAgain = time.Second
 	// confirmWithin is how long after its installation an SA's first packet is waited for closely.
 	confirmWithin = time.Minute
 )
@@ -83,6 +84,12 @@ func (a *association) meet(k stateKey, s state, have map[stateKey]state) {
 		a.stage = installed
 		if !there || h != a.state || a.state.IfID != s.IfID {
 			a.stage = spent
+		}
+	}
+	if !a.out { // wherever its packets come from, the kernel takes them
+		s.Src = a.state.Src
+		if s.SrcPort != 0 && a.state.SrcPort != 0 {
+			s.SrcPort = a.state.SrcPort
 		}
 	}
 	a.outdated = a.key != k || a.state != s

@@ -40,13 +40,14 @@ type fakeKernel struct {
 	routes    map[netip.Prefix]link.Route
 	lists     int // calls of SetRoutes
 	made      []string
+	told      chan notice
 
 	calls, failAt int
 	how           fault
 }
 
 func newFake(t *testing.T) (*Plane, *fakeKernel) {
-	k := &fakeKernel{t: t, failAt: noFault, theirs: map[stateKey]bool{}, elsewhere: map[uint32]bool{}, keys: map[ipsec.Key]bool{},
+	k := &fakeKernel{t: t, failAt: noFault, told: make(chan notice), theirs: map[stateKey]bool{}, elsewhere: map[uint32]bool{}, keys: map[ipsec.Key]bool{},
 		homes: map[netip.Prefix]netip.Addr{}, routes: map[netip.Prefix]link.Route{},
 		inventory: inventory{world: newWorld(), counters: map[stateKey]counter{}, unsealed: map[string]uint64{}, foreign: map[uint32]string{}}}
 	return k.plane(), k
@@ -188,8 +189,21 @@ func (k *fakeKernel) counters(keys []stateKey) (map[stateKey]counter, error) {
 	}
 	return found, nil
 }
-func (k *fakeKernel) drops() (map[string]uint64, error)         { return nil, nil }
-func (k *fakeKernel) close() error                              { return nil }
+func (k *fakeKernel) drops() (map[string]uint64, error) { return nil, nil }
+func (k *fakeKernel) close() error                      { return nil }
+func (k *fakeKernel) HostNotices(context.Context, int, []int, func(uint16, []byte)) error {
+	return unix.ENOSYS
+}
+func (k *fakeKernel) notices(ctx context.Context, fn func(notice)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case n := <-k.told:
+			fn(n)
+		}
+	}
+}
 func (k *fakeKernel) Do(fn func() error) error                  { return fn() }
 func (k *fakeKernel) DoHost(fn func() error) error              { return fn() }
 func (k *fakeKernel) Netlink(int) (*link.Netlink, error)        { return nil, unix.ENOSYS }

@@ -1,6 +1,7 @@
 package xfrm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,8 @@ type kernel interface {
 	apply(steps []step, key func(stateKey) *ipsec.Key) []error
 	// drops gives the kernel's counters of dropped packets (/proc/net/xfrm_stat).
 	drops() (map[string]uint64, error)
+	// notices hands fn what the kernel tells unasked, until ctx ends.
+	notices(ctx context.Context, fn func(notice)) error
 	close() error
 }
 

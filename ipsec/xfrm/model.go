@@ -47,6 +47,7 @@ type state struct {
 	Cipher           ipsec.Cipher // 0: it has settings that none of ours has
 	SrcPort, DstPort uint16       // of the UDP encapsulation; zero for protocol 50
 	Window           uint32       // replay window, packets
+	Life             lifetime
 }
 
 // Replay windows, in packets: the largest that the kernel takes (XFRMA_REPLAY_ESN_MAX), and the smallest for outbound

@@ -114,7 +114,7 @@ func (p *Plane) associate(e *peer, sa *ipsec.SA, out bool, now time.Time) (*asso
 	a := p.associations[f]
 	switch {
 	case a == nil:
-		k, s := e.wants(sa, out, p.port)
+		k, s := e.wants(sa, out, p.port, p.life)
 		a = &association{peer: e.Name, out: out, key: k, state: s}
 		p.associations[f] = a
 	case a.peer != e.Name || a.key.SPI != sa.SPI:
@@ -127,9 +127,9 @@ func (p *Plane) associate(e *peer, sa *ipsec.SA, out bool, now time.Time) (*asso
 }
 
 // wants is what the kernel is to have for an SA that is installed now.
-func (e *peer) wants(sa *ipsec.SA, out bool, port uint16) (stateKey, state) {
+func (e *peer) wants(sa *ipsec.SA, out bool, port uint16, life lifetime) (stateKey, state) {
 	remote := e.Remote.Addr().Unmap()
-	k, s := stateKey{e.us, sa.SPI}, state{Src: remote, IfID: e.ifID, Cipher: sa.Cipher, Window: inWindow}
+	k, s := stateKey{e.us, sa.SPI}, state{Src: remote, IfID: e.ifID, Cipher: sa.Cipher, Window: inWindow, Life: life.of(sa.SPI, out)}
 	local, other := port, e.Remote.Port()
 	if out {
 		k.Dst, s.Src, s.Window = remote, e.us, outWindow

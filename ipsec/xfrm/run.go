@@ -38,6 +38,11 @@ func (p *Plane) Run(ctx context.Context) error {
 			p.log.WithError(err).Warn("deleted tunnel routes will be seen late")
 		}
 	})
+	watch.Go(func() {
+		if err := p.kernel.notices(ctx, p.heed); err != nil {
+			p.log.WithError(err).Warn("peers behind a NAT that changes will be found late")
+		}
+	})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var looked time.Time

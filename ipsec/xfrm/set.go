@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
 )
@@ -96,18 +95,9 @@ func (p *Plane) meet(inv inventory) {
 	}
 }
 
-// report tells of the SAs that the handshake must replace.
-func (p *Plane) report(now time.Time) {
-	p.each(func(e *peer, a *association) {
-		if a.over() && now.Sub(a.told) >= tellAgain && p.events.send(ipsec.Event{Kind: ipsec.SPILimit, Peer: e.Name, SPI: a.key.SPI}) {
-			a.told = now
-		}
-	})
-}
-
 func (p *Plane) meetOne(e *peer, sa *ipsec.SA, out bool, inv inventory) {
 	if a := p.associations[fingerprintOf(out, &sa.Key)]; a != nil && e.us.IsValid() {
-		k, s := e.wants(sa, out, p.port)
+		k, s := e.wants(sa, out, p.port, p.life)
 		a.meet(k, s, inv.States)
 	}
 }

@@ -182,39 +182,6 @@ func TestMovedPeerGetsNewSAs(t *testing.T) {
 	}
 }
 
-func TestLimitsAreReported(t *testing.T) {
-	p, k := newFake(t)
-	m := newMesh(k, 0)
-	m.rekey(0)
-	m.settle(p)
-	k.inventory.counters[stateKey{peerAddr(0), firstSPI + 1}] = counter{Packets: packetLimit - limitMargin}
-	if err := p.Set(t.Context(), m.config()); err != nil {
-		t.Fatal(err)
-	}
-	if e := event(t, p); e != (ipsec.Event{Kind: ipsec.SPILimit, Peer: peerName(0), SPI: firstSPI + 1}) {
-		t.Errorf("event: %v", e)
-	}
-	k.inventory.counters[stateKey{us, firstSPI}] = counter{Packets: 1}
-	if err := p.Set(t.Context(), m.config()); err != nil {
-		t.Fatal(err)
-	}
-	if e := event(t, p); e != (ipsec.Event{Kind: ipsec.SPIConfirmed, Peer: peerName(0), SPI: firstSPI}) {
-		t.Errorf("event: %v", e)
-	}
-}
-
-// event is what the plane has to tell.
-func event(t *testing.T, p *Plane) ipsec.Event {
-	t.Helper()
-	select {
-	case e := <-p.Events():
-		return e
-	default:
-		t.Fatal("no event")
-		return ipsec.Event{}
-	}
-}
-
 func TestAdoptedSAsHaveAGrace(t *testing.T) {
 	p, k := newFake(t)
 	m := newMesh(k, 0)

@@ -17,10 +17,11 @@ const (
 	modeTunnel = 1 // XFRM_MODE_TUNNEL
 	// encapESPinUDP is UDP_ENCAP_ESPINUDP (linux/udp.h).
 	encapESPinUDP = 2
-	// packetLimit is how many packets are sealed on one SA; the kernel holds it, too, should the agent not be there.
-	packetLimit = 1 << 32
-	keyBits     = ipsec.KeySize * 8
-	icvBits     = 128
+	keyBits       = ipsec.KeySize * 8
+	icvBits       = 128
+	// mappingEvery is after how many seconds the kernel says again that packets of an SA come from elsewhere (Linux 5.17;
+	// older ones do with each packet, and pass this over).
+	mappingEvery = 1
 )
 
 // algorithms are the kernel's names (net/xfrm/xfrm_algo.c), which are also what it loads modules by.
@@ -52,11 +53,6 @@ func parseAddress(x nl.XfrmAddress, family uint16) netip.Addr {
 	return netip.AddrFrom16(x)
 }
 
-// forever are limits that are never reached.
-func forever() nl.XfrmLifetimeCfg {
-	return nl.XfrmLifetimeCfg{SoftByteLimit: nl.XFRM_INF, HardByteLimit: nl.XFRM_INF, SoftPacketLimit: nl.XFRM_INF, HardPacketLimit: nl.XFRM_INF}
-}
-
 // everything selects all inner packets, which are IPv4.
 func everything() nl.XfrmSelector { return nl.XfrmSelector{Family: unix.AF_INET} }
 
@@ -73,10 +69,7 @@ func (k stateKey) del() link.Message { return link.Message{Kind: nl.XFRM_MSG_DEL
 func (s state) add(k stateKey, key *ipsec.Key) link.Message {
 	info := nl.XfrmUsersaInfo{
 		Sel: everything(), Id: nl.XfrmId{Daddr: address(k.Dst), Spi: nl.Swap32(uint32(k.SPI)), Proto: unix.IPPROTO_ESP},
-		Saddr: address(s.Src), Lft: forever(), Reqid: s.IfID, Family: family(k.Dst), Mode: modeTunnel, Flags: nl.XFRM_STATE_ESN,
-	}
-	if s.Window == outWindow {
-		info.Lft.HardPacketLimit = packetLimit
+		Saddr: address(s.Src), Lft: s.Life.encode(), Reqid: s.IfID, Family: family(k.Dst), Mode: modeTunnel, Flags: nl.XFRM_STATE_ESN,
 	}
 	esn := nl.XfrmReplayStateEsn{BmpLen: s.Window / 32, ReplayWindow: s.Window}
 	b := make([]byte, 0, 512) // in one piece: grown, it would leave copies of the key behind
@@ -87,6 +80,7 @@ func (s state) add(k stateKey, key *ipsec.Key) link.Message {
 	if s.DstPort != 0 {
 		encap := nl.XfrmEncapTmpl{EncapType: encapESPinUDP, EncapSport: nl.Swap16(s.SrcPort), EncapDport: nl.Swap16(s.DstPort)}
 		b = link.Attr(b, nl.XFRMA_ENCAP, encap.Serialize())
+		b = link.Attr(b, nl.XFRMA_MTIMER_THRESH, u32(mappingEvery))
 	}
 	return link.Message{Kind: nl.XFRM_MSG_NEWSA, Body: b}
 }
@@ -132,6 +126,7 @@ func parseState(b []byte) (s listedState, ok bool) {
 	}
 	s.key = stateKey{parseAddress(info.Id.Daddr, info.Family), ipsec.SPI(nl.Swap32(info.Id.Spi))}
 	s.Src, s.reqid = parseAddress(info.Saddr, info.Family), info.Reqid
+	s.Life = parseLifetime(info.Lft)
 	s.counter = counter{Bytes: info.Curlft.Bytes, Packets: info.Curlft.Packets,
 		Old: info.Stats.ReplayWindow, Replay: info.Stats.Replay, ICV: info.Stats.IntegrityFailed}
 	usual := info.Mode == modeTunnel && info.Flags == nl.XFRM_STATE_ESN && info.Sel == everything()

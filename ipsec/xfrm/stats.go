@@ -96,8 +96,11 @@ func (p *Plane) count(e *peer, k stateKey, d counter, now time.Time) {
 
 // saw looks at the counter of an SA of the config.
 func (p *Plane) saw(e *peer, a *association, c counter, now time.Time) {
+	a.limit = a.limit || a.state.Life.hard(c)
+	if a.state.Life.soft(c) {
+		p.softened(e, a)
+	}
 	if a.out {
-		a.limit = a.limit || c.Packets >= packetLimit-limitMargin
 		return
 	}
 	if c.Packets == 0 || a.stage != installed {

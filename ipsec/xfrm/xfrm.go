@@ -27,6 +27,8 @@ type Router interface {
 	// SetRoutes makes these the routes into tunnels; AddRoutes adds to them.
 	SetRoutes(want []link.Route) error
 	AddRoutes(want []link.Route) error
+	// HostNotices hands fn what the kernel sends to multicast groups of a family in the host's, until ctx ends.
+	HostNotices(ctx context.Context, family int, groups []int, fn func(kind uint16, body []byte)) error
 	// Watch calls fn when somebody has changed what SetRoutes has set, until ctx ends.
 	Watch(ctx context.Context, fn func()) error
 }
@@ -38,6 +40,7 @@ type Plane struct {
 	log    *logrus.Entry
 	addrs  []netip.Addr // of this host on the underlay
 	port   uint16       // of the encapsulation socket
+	life   lifetime     // of outbound SAs
 	now    func() time.Time
 	events events
 
@@ -71,7 +74,7 @@ func Open(r Router, s *underlay.Socket, addrs []netip.Addr, log *logrus.Entry) (
 }
 
 func newPlane(r Router, k kernel, addrs []netip.Addr, port uint16, log *logrus.Entry) *Plane {
-	p := &Plane{router: r, kernel: k, log: log, port: port, now: time.Now, wake: make(chan struct{}, 1)}
+	p := &Plane{router: r, kernel: k, log: log, port: port, life: usualLife, now: time.Now, wake: make(chan struct{}, 1)}
 	for _, a := range addrs {
 		p.addrs = append(p.addrs, a.Unmap())
 	}
