@@ -37,6 +37,7 @@ type host struct {
 	userspace bool
 	ns, cell  string // names of the host's and the container's namespace
 	addr      netip.AddrPort
+	seen      netip.AddrPort // where others see it; addr, if there is no NAT
 	container netip.Addr
 	address   netip.Addr // of the router
 	path      string
@@ -89,6 +90,7 @@ func unstarted(t testing.TB, name string) *host {
 		container: netip.AddrFrom4([4]byte{10, 42, n, 9}), address: netip.AddrFrom4([4]byte{100, 127, 0, n}),
 		path: filepath.Join(t.TempDir(), "router"),
 	}
+	h.seen = h.addr
 	for _, ns := range []string{h.ns, h.cell} {
 		ip(t, "netns add "+ns)
 		t.Cleanup(func() { ip(t, "netns del "+ns) })
@@ -218,7 +220,7 @@ var usual = pair{ipsec.EncapUDP, ipsec.AES256GCM}
 func (h *host) config(other *host, p pair, in, out ipsec.SPI) ipsec.Config {
 	o := sa(out, p.cipher)
 	return ipsec.Config{Router: h.address, MTU: 1438, Peers: []ipsec.Peer{{
-		Name: other.name, Remote: other.addr, Encap: p.encap, Router: other.address,
+		Name: other.name, Remote: other.seen, Encap: p.encap, Router: other.address,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(other.container, 32), netip.PrefixFrom(other.address, 32)},
 		In:       []ipsec.SA{sa(in, p.cipher)}, Out: &o,
 	}}}

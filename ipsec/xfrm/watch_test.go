@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/meshsec/meshsec/ipsec"
 )
 
 // wire watches a link of a namespace.
@@ -103,110 +99,4 @@ func (w *wire) dry(t testing.TB) {
 	if n := w.leaked.Load(); n > 0 {
 		t.Errorf("%d packets in the clear, the first: %s", n, *w.what.Load())
 	}
-}
-
-// flow is a ping that goes on in the background.
-type flow struct {
-	cmd *exec.Cmd
-	out strings.Builder
-}
-
-// begin starts a flow with an interval of so many seconds; 0 packets: until finish.
-func (h *host) begin(other *host, packets int, interval string) *flow {
-	h.t.Helper()
-	args := []string{"netns", "exec", h.cell, "ping", "-n", "-q", "-W", "2", "-i", interval}
-	if packets > 0 {
-		args = append(args, "-c", fmt.Sprint(packets))
-	}
-	f := &flow{cmd: exec.Command("ip", append(args, other.container.String())...)}
-	f.cmd.Stdout = &f.out
-	h.must(f.cmd.Start())
-	h.t.Cleanup(func() { _ = f.cmd.Process.Kill(); _ = f.cmd.Wait() })
-	return f
-}
-
-// finish ends a flow, and tells how many were sent and how many answered.
-func (f *flow) finish(t testing.TB, interrupt bool) (sent, received int) {
-	t.Helper()
-	if interrupt {
-		_ = f.cmd.Process.Signal(unix.SIGINT)
-	}
-	_ = f.cmd.Wait()
-	for line := range strings.Lines(f.out.String()) {
-		if n, _ := fmt.Sscanf(line, "%d packets transmitted, %d received", &sent, &received); n == 2 {
-			return sent, received
-		}
-	}
-	t.Fatalf("ping said: %s", f.out.String())
-	return 0, 0
-}
-
-// keyer stands for the handshake between two hosts: when a plane says that an SA can't be used any more, both get new ones.
-type keyer struct {
-	a, b  *host
-	pair  pair
-	mu    sync.Mutex
-	next  ipsec.SPI
-	knows map[*host]ipsec.SPI // SAs below are unknown to the host
-}
-
-// key joins the hosts and looks after them until the test ends.
-func key(a, b *host, p pair, base ipsec.SPI) *keyer {
-	k := &keyer{a: a, b: b, pair: p, next: base, knows: map[*host]ipsec.SPI{a: base, b: base}}
-	k.rekey()
-	for _, h := range []*host{a, b} {
-		k.follow(h)
-	}
-	return k
-}
-
-// follow takes care of the events of a host's present plane.
-func (k *keyer) follow(h *host) {
-	events := h.plane.Events()
-	go func() {
-		for e := range events {
-			if e.Kind == ipsec.SPILimit && e.SPI >= k.current() {
-				k.rekey()
-			}
-		}
-	}()
-}
-
-// forget is what a host's restart does.
-func (k *keyer) forget(h *host) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.knows[h] = k.next
-}
-
-func (k *keyer) current() ipsec.SPI {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.next - 2
-}
-
-// rekey as the handshake does: the responder takes the new inbound SA, then the initiator both, then the responder turns to
-// its outbound one; the SAs before stay for what is on its way.
-func (k *keyer) rekey() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	base := k.next
-	k.next += 2
-	set := func(h, other *host, in, out, oldIn ipsec.SPI) {
-		c := h.config(other, k.pair, in, out)
-		if oldIn != in && oldIn >= k.knows[h] {
-			c.Peers[0].In = append(c.Peers[0].In, sa(oldIn, k.pair.cipher))
-		}
-		if err := h.plane.Set(h.t.Context(), c); err != nil && h.t.Context().Err() == nil {
-			h.t.Logf("host %s: %v", h.name, err)
-		}
-	}
-	before := base - 2
-	use := before
-	if before < k.knows[k.b] {
-		use = base
-	}
-	set(k.b, k.a, base+1, use, before+1)
-	set(k.a, k.b, base, base+1, before)
-	set(k.b, k.a, base+1, base, before+1)
 }
