@@ -78,7 +78,7 @@ func (s *socket) send(msgs []message) (first uint32, err error) {
 		out = append(out, make([]byte, -len(out)&3)...)
 	}
 	for {
-		err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		_, err := unix.Write(s.fd, out) // to the kernel, where nothing else was connected to
 		if err == unix.EINTR {
 			continue
 		}

@@ -55,7 +55,13 @@ func (k *netlinkKernel) addDevice(d device) error {
 	if err != nil {
 		return fmt.Errorf("make: %w", err)
 	}
-	if err := do(k.HostNetlink, d.move(k.router.Fd())); err != nil {
+	err = do(k.HostNetlink, d.move(k.router.Fd()))
+	if errors.Is(err, unix.EEXIST) { // there is something of our name in our own namespace that is no xfrm interface
+		if err = do(k.Netlink, d.del()); err == nil {
+			err = do(k.HostNetlink, d.move(k.router.Fd()))
+		}
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("move into the router: %w", err), do(k.HostNetlink, d.del()))
 	}
 	if err := do(k.Netlink, d.set()); err != nil {

@@ -44,3 +44,16 @@ func (f *flow) finish(t testing.TB, interrupt bool) (sent, received int) {
 	t.Fatalf("ping said: %s", f.out.String())
 	return 0, 0
 }
+
+// lost fails the test if packets were, and says what both hosts have dropped.
+func lost(t testing.TB, sent, received int, hosts ...*host) {
+	t.Helper()
+	if sent == received {
+		return
+	}
+	t.Errorf("%d of %d lost", sent-received, sent)
+	for _, h := range hosts {
+		s, err := h.plane.Stats()
+		t.Logf("%s: %+v %v", h.name, s, err)
+	}
+}

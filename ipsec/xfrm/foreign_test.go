@@ -18,6 +18,10 @@ func TestKernelOthersAreUntouched(t *testing.T) {
 		"xfrm state add src 192.0.2.9 dst 192.0.2.1 proto esp spi 0x902 reqid 1" + algo,
 		fmt.Sprintf("xfrm state add src 192.0.2.1 dst 192.0.2.9 proto esp spi 0x903 reqid 5 if_id %#x%s", theirs+1, algo),
 		"xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.9 proto esp reqid 1 mode tunnel",
+		// Docker's encrypted overlay.
+		"xfrm state add src 192.0.2.1 dst 192.0.2.9 proto esp spi 0xd0c reqid 13681891 mode transport aead rfc4106(gcm(aes)) 0x00112233445566778899aabbccddeeff00112233 64",
+		"xfrm policy add src 192.0.2.1/32 dst 192.0.2.9/32 proto udp dport 4789 dir out mark 0xd0c4e3 tmpl src 192.0.2.1 dst 192.0.2.9 proto esp spi 0xd0c reqid 13681891 mode transport",
+		"link add wg0 type wireguard",
 		"xfrm policy add src 10.7.0.0/16 dst 10.6.0.0/16 dir out priority 7 action block",
 		fmt.Sprintf("xfrm policy add src 10.9.0.0/16 dst 10.8.0.0/16 dir fwd if_id %#x tmpl src 192.0.2.9 dst 192.0.2.1 proto esp reqid 5 mode tunnel", theirs+2),
 		fmt.Sprintf("link add xf0 type xfrm if_id %#x", theirs+3),
@@ -30,7 +34,7 @@ func TestKernelOthersAreUntouched(t *testing.T) {
 	ip(t, fmt.Sprintf("-n %s link set xf2 netns %s", a.ns, a.cell))
 	look := func() string {
 		var all []string
-		for _, what := range []string{"xfrm state", "xfrm policy", "-o link show type xfrm"} {
+		for _, what := range []string{"xfrm state", "xfrm policy", "-o link show type xfrm", "-o link show type wireguard"} {
 			all = append(all, strings.Split(ip(t, "-n "+a.ns+" "+what), "\n")...)
 		}
 		slices.Sort(all) // the order is not anybody's
@@ -45,6 +49,8 @@ func TestKernelOthersAreUntouched(t *testing.T) {
 	if id >= theirs && id <= theirs+3 {
 		t.Errorf("if_id %#x is somebody else's", id)
 	}
+	ip(t, fmt.Sprintf("-n %s xfrm policy delete src 0.0.0.0/0 dst 0.0.0.0/0 dir fwd if_id %#x", a.ns, id))
+	within(t, repairWithin, "repaired", func() bool { return whole(t, a, b) })
 	a.stop()
 	a.start()
 	join(a, b, usual, 0x2000)

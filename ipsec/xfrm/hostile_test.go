@@ -51,8 +51,13 @@ func TestKernelPeerCannotSpeakForAnother(t *testing.T) {
 }
 
 func TestKernelReplayIsNotDelivered(t *testing.T) {
+	for _, encap := range []ipsec.Encap{ipsec.EncapUDP, ipsec.EncapESP} {
+		t.Run(string(encap), func(t *testing.T) { replay(t, pair{encap, ipsec.AES256GCM}) })
+	}
+}
+
+func replay(t *testing.T, p pair) {
 	a, b := newHosts(t)
-	p := pair{ipsec.EncapESP, ipsec.AES256GCM}
 	join(a, b, p, 0x1000)
 	underlay := listen(t, b, b.ns, "ul0")
 	container := listen(t, a, a.cell, "eth0")

@@ -75,6 +75,10 @@ func (k *keyer) current() ipsec.SPI {
 	return k.next - 2
 }
 
+// graceSAs is how many inbound SAs stay behind the newest: the handshake keeps them for half a minute, and a processor of
+// an emulated machine may stand still with a packet for long.
+const graceSAs = 30
+
 // rekey as the handshake does: the responder takes the new inbound SA, then the initiator both, then the responder turns to
 // its outbound one; the SAs before stay for what is on its way.
 func (k *keyer) rekey() {
@@ -82,21 +86,21 @@ func (k *keyer) rekey() {
 	defer k.mu.Unlock()
 	base := k.next
 	k.next += 2
-	set := func(h, other *host, in, out, oldIn ipsec.SPI) {
+	set := func(h, other *host, in, out ipsec.SPI) {
 		c := h.config(other, k.pair, in, out)
-		if oldIn != in && oldIn >= k.knows[h] {
-			c.Peers[0].In = append(c.Peers[0].In, sa(oldIn, k.pair.cipher))
+		p := &c.Peers[0]
+		for old := in - 2; old >= k.knows[h] && len(p.In) <= graceSAs; old -= 2 {
+			p.In = append(p.In, sa(old, k.pair.cipher))
 		}
 		if err := h.plane.Set(h.t.Context(), c); err != nil && h.t.Context().Err() == nil {
 			h.t.Logf("host %s: %v", h.name, err)
 		}
 	}
-	before := base - 2
-	use := before
-	if before < k.knows[k.b] {
+	use := base - 2
+	if use < k.knows[k.b] {
 		use = base
 	}
-	set(k.b, k.a, base+1, use, before+1)
-	set(k.a, k.b, base, base+1, before)
-	set(k.b, k.a, base+1, base, before+1)
+	set(k.b, k.a, base+1, use)
+	set(k.a, k.b, base, base+1)
+	set(k.b, k.a, base+1, base)
 }

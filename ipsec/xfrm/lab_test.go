@@ -1,6 +1,9 @@
 package xfrm
 
 import (
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -20,6 +23,52 @@ func TestKernelProbeLeavesNothing(t *testing.T) {
 	h.must(err)
 	if len(inv.Devices)+len(inv.Strays)+len(inv.States)+len(inv.Policies) > 0 {
 		t.Errorf("left: %v", inv.world)
+	}
+}
+
+// breakModulePath has the kernel load no modules by itself until the test ends.
+func breakModulePath(t *testing.T) {
+	t.Helper()
+	const path = "/proc/sys/kernel/modprobe"
+	was, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(to []byte) {
+		if err := os.WriteFile(path, to, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() { set(was) })
+	set([]byte("/nonexistent"))
+}
+
+// What a kernel lacks is named; and what it only has not loaded yet, it loads by itself.
+func TestKernelProbeNamesWhatIsMissing(t *testing.T) {
+	if os.Getenv("LAB") == "" {
+		t.Skip("unloads modules, only in the laboratory")
+	}
+	h := unstarted(t, "a")
+	for module, says := range map[string]string{
+		"xfrm_interface": "the kernel has no xfrm interface (xfrm_interface",
+		"esp4":           "the kernel has no ESP (esp4",
+		"xfrm_user":      "the kernel has no IPsec (xfrm_user",
+	} {
+		t.Run(module, func(t *testing.T) {
+			eventually(t, module+" unloaded", func() bool { return exec.Command("modprobe", "-r", module).Run() == nil })
+			t.Run("broken-path", func(t *testing.T) {
+				breakModulePath(t)
+				if _, err := Probe(h.router, quiet()); err == nil || !strings.Contains(err.Error(), says) {
+					t.Errorf("probe: %v", err)
+				}
+				if err := Purge(h.router); err != nil {
+					t.Errorf("purge: %v", err)
+				}
+			})
+			if _, err := Probe(h.router, quiet()); err != nil {
+				t.Errorf("with modules that load by themselves: %v", err)
+			}
+		})
 	}
 }
 

@@ -108,10 +108,11 @@ func TestKernelRekeysByPacketsLoseNothing(t *testing.T) {
 	k := key(a, b, usual, 0x1000)
 	f := a.begin(b, 1500, "0.004")
 	sent, received := f.finish(t, false)
+	lost(t, sent, received, a, b)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if received != sent || k.soft < 5 {
-		t.Errorf("%d of %d lost in %d rekeys", sent-received, sent, k.soft)
+	if k.soft < 5 {
+		t.Errorf("%d rekeys", k.soft)
 	}
 }
 
@@ -150,9 +151,11 @@ func (h *host) nat(at netip.AddrPort) {
 delete table ip mst
 table ip mst {
 	chain out { type nat hook postrouting priority 100
-		udp sport 4500 snat to %s }
+		udp sport 4500 snat to %s
+	}
 	chain in { type filter hook prerouting priority -300
-		ip daddr %s udp dport 4500 drop }
+		ip daddr %s udp dport 4500 drop
+	}
 }`, at, h.addr.Addr())
 	h.must(h.inside(h.ns, func() error {
 		cmd := exec.Command("nft", "-f", "-")

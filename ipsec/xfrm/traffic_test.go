@@ -39,8 +39,7 @@ func TestKernelRekeyLosesNothing(t *testing.T) {
 				t.Fatal("no answer")
 			}
 			f := a.begin(b, 2500, "0.004") // 10 s
-			n := 0
-			for ; n < 20; n++ {
+			for range 20 {
 				k.rekey()
 				// The flow goes on with the new pair before the next.
 				eventually(t, "packets on the new SA", func() bool {
@@ -49,9 +48,7 @@ func TestKernelRekeyLosesNothing(t *testing.T) {
 				})
 			}
 			sent, received := f.finish(t, false)
-			if received != sent {
-				t.Errorf("%d of %d lost in %d rekeys", sent-received, sent, n)
-			}
+			lost(t, sent, received, a, b)
 		})
 	}
 }
