@@ -35,34 +35,11 @@ func (c *Client) Get(ctx context.Context, name string, out any) error {
 	return c.do(ctx, http.MethodGet, name, nil, out)
 }
 
-// Token asks for a token for a further host.
-func (c *Client) Token(ctx context.Context, name, ttl string) (string, error) {
-	var token string
-	err := c.do(ctx, http.MethodPost, "token", url.Values{"name": {name}, "ttl": {ttl}}, &token)
-	return token, err
-}
-
-// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID.
-func (c *Client) RemoveHost(ctx context.Context, ref string) (string, error) {
+// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID. ca may be empty, see Source.
+func (c *Client) RemoveHost(ctx context.Context, ref, ca string) (string, error) {
 	var id string
-	err := c.do(ctx, http.MethodPost, "host/rm", url.Values{"host": {ref}}, &id)
+	err := c.do(ctx, http.MethodPost, "host/rm", url.Values{"host": {ref}, "ca": {ca}}, &id)
 	return id, err
-}
-
-// Authority asks for the environment's authority with its key, in PEM.
-func (c *Client) Authority(ctx context.Context) (bundle string, err error) {
-	err = c.do(ctx, http.MethodPost, "ca/export", nil, &bundle)
-	return bundle, err
-}
-
-// AuthorityExported tells that the authority is in a file now.
-func (c *Client) AuthorityExported(ctx context.Context) error {
-	return c.do(ctx, http.MethodPost, "ca/exported", nil, new(string))
-}
-
-// AddAuthority gives the host the authority, as it was exported.
-func (c *Client) AddAuthority(ctx context.Context, bundle string) error {
-	return c.do(ctx, http.MethodPost, "ca/import", url.Values{"ca": {bundle}}, new(string))
 }
 
 func (c *Client) do(ctx context.Context, method, name string, form url.Values, out any) error {

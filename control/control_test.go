@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,22 +24,32 @@ func (fake) Endpoints() []Endpoint      { return nil }
 func (fake) Blocks() []Block            { return nil }
 func (fake) Version() string            { return "v1" }
 func (fake) Authority() (string, error) { return "bundle", nil }
-func (fake) AuthorityExported() error   { return nil }
+func (fake) AuthorityExported(remove bool) error {
+	if remove {
+		return errors.New("it stays")
+	}
+	return nil
+}
+func (fake) ReplaceAuthority(_ context.Context, ca string) error { return errors.New("replace " + ca) }
+func (fake) RetireAuthority(_ context.Context, ca string, force bool) error {
+	return fmt.Errorf("retire %s %v", ca, force)
+}
+func (fake) RenewCertificates(_ context.Context, ca string) (string, error) { return "3 by " + ca, nil }
 func (fake) AddAuthority(ca string) error {
 	if ca != "bundle" {
 		return errors.New("not an authority")
 	}
 	return nil
 }
-func (fake) RemoveHost(_ context.Context, ref string) (string, error) {
+func (fake) RemoveHost(_ context.Context, ref, ca string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
 	}
-	return "id of " + ref, nil
+	return "id of " + ref + ca, nil
 }
 
-func (f fake) Token(_ context.Context, name string, ttl time.Duration) (string, error) {
-	return "token for " + name + " " + ttl.String(), f.tokenErr
+func (f fake) Token(_ context.Context, want Token) (string, error) {
+	return fmt.Sprintf("token for %s %s %s %s", want.Name, want.TTL, want.Host, want.CA), f.tokenErr
 }
 
 func serve(t *testing.T, src Source) (*Client, string) {
@@ -81,14 +92,14 @@ func TestViewsCrossTheSocket(t *testing.T) {
 
 func TestTokenAndItsErrors(t *testing.T) {
 	c, _ := serve(t, fake{})
-	if token, err := c.Token(t.Context(), "h2", "1h0m0s"); err != nil || token != "token for h2 1h0m0s" {
+	if token, err := c.Token(t.Context(), Token{Name: "h2", TTL: time.Hour, Host: "old", CA: "key"}); err != nil || token != "token for h2 1h0m0s old key" {
 		t.Error(token, err)
 	}
-	if _, err := c.Token(t.Context(), "h2", "soon"); err == nil || !strings.Contains(err.Error(), `ttl "soon"`) {
+	if _, err := c.Token(t.Context(), Token{TTL: -time.Second}); err == nil || !strings.Contains(err.Error(), `ttl "-1s"`) {
 		t.Error(err)
 	}
 	c, _ = serve(t, fake{tokenErr: errors.New("this host does not hold the CA")})
-	if _, err := c.Token(t.Context(), "", ""); err == nil || err.Error() != "this host does not hold the CA" {
+	if _, err := c.Token(t.Context(), Token{}); err == nil || err.Error() != "this host does not hold the CA" {
 		t.Error(err)
 	}
 }
@@ -129,10 +140,10 @@ func TestUnknownViewIsExplained(t *testing.T) {
 
 func TestHostsAreRemoved(t *testing.T) {
 	c, _ := serve(t, fake{})
-	if id, err := c.RemoveHost(t.Context(), "h2"); err != nil || id != "id of h2" {
+	if id, err := c.RemoveHost(t.Context(), "h2", "key"); err != nil || id != "id of h2key" {
 		t.Error(id, err)
 	}
-	if _, err := c.RemoveHost(t.Context(), ""); err == nil || err.Error() != "no host is called that" {
+	if _, err := c.RemoveHost(t.Context(), "", ""); err == nil || err.Error() != "no host is called that" {
 		t.Error(err)
 	}
 }
@@ -143,8 +154,17 @@ func TestTheAuthorityCrossesTheSocket(t *testing.T) {
 	if err != nil || bundle != "bundle" {
 		t.Error(bundle, err)
 	}
-	if err := errors.Join(c.AuthorityExported(t.Context()), c.AddAuthority(t.Context(), bundle)); err != nil {
+	if err := errors.Join(c.AuthorityExported(t.Context(), false), c.AddAuthority(t.Context(), bundle)); err != nil {
 		t.Error(err)
+	}
+	for want, err := range map[string]error{"it stays": c.AuthorityExported(t.Context(), true), "replace key": c.ReplaceAuthority(t.Context(), "key"),
+		"retire key true": c.RetireAuthority(t.Context(), "key", true), "retire  false": c.RetireAuthority(t.Context(), "", false)} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if count, err := c.RenewCertificates(t.Context(), "key"); err != nil || count != "3 by key" {
+		t.Error(count, err)
 	}
 	if err := c.AddAuthority(t.Context(), "x"); err == nil || err.Error() != "not an authority" {
 		t.Error(err)

@@ -22,15 +22,12 @@ type Source interface {
 	Endpoints() []Endpoint
 	Blocks() []Block
 	Version() string
-	// Token issues an identity for a further host. name may be empty; ttl is the certificate's life, 0 for the default.
-	Token(ctx context.Context, name string, ttl time.Duration) (string, error)
-	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID.
-	RemoveHost(ctx context.Context, ref string) (string, error)
-	// Authority gives the environment's authority with its key, in PEM; AuthorityExported notes that it is in a file;
-	// AddAuthority gives it to this host.
-	Authority() (string, error)
-	AuthorityExported() error
-	AddAuthority(bundle string) error
+	// Token issues an identity for a host.
+	Token(ctx context.Context, want Token) (string, error)
+	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID. ca is the authority with
+	// its key where this host does not hold it.
+	RemoveHost(ctx context.Context, ref, ca string) (string, error)
+	AuthoritySource
 }
 
 // Listen makes the socket at path, readable and writable by root only. A stale socket file is replaced; a live one is
@@ -88,23 +85,14 @@ func Handler(src Source) http.Handler {
 			reply(w, http.StatusBadRequest, failure{fmt.Sprintf("ttl %q: want a duration such as 720h", r.FormValue("ttl"))})
 			return
 		}
-		token, err := src.Token(r.Context(), r.FormValue("name"), ttl)
+		token, err := src.Token(r.Context(), Token{Name: r.FormValue("name"), TTL: ttl, Host: r.FormValue("host"), CA: r.FormValue("ca")})
 		answer(w, token, err)
 	})
 	mux.HandleFunc("POST /v1/host/rm", func(w http.ResponseWriter, r *http.Request) {
-		id, err := src.RemoveHost(r.Context(), r.FormValue("host"))
+		id, err := src.RemoveHost(r.Context(), r.FormValue("host"), r.FormValue("ca"))
 		answer(w, id, err)
 	})
-	mux.HandleFunc("POST /v1/ca/export", func(w http.ResponseWriter, _ *http.Request) {
-		bundle, err := src.Authority()
-		answer(w, bundle, err)
-	})
-	mux.HandleFunc("POST /v1/ca/exported", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, "", src.AuthorityExported())
-	})
-	mux.HandleFunc("POST /v1/ca/import", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, "", src.AddAuthority(r.FormValue("ca")))
-	})
+	handleAuthority(mux, src)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, failure{fmt.Sprintf("this agent does not know %s %s; is it older than the command?", r.Method, r.URL.Path)})
 	})

@@ -25,11 +25,12 @@ type author struct {
 //	released/, claims, endpoints  signed with the key of the host that they are of
 type trust struct {
 	environment string
-	authority   func() []byte // PEM, of this host's identity
+	identity    func() Identity                       // this host's, for what it knows of the authority
+	adopt       func(value []byte, a authority) error // puts a newer word of the authority there
 	now         func() time.Time
 
 	pem      []byte
-	ca       *x509.Certificate
+	cas      []*x509.Certificate
 	authors  map[string]author
 	offers   map[string]Claim             // good claims as they are in etcd, by key
 	released map[string]time.Time         // key of the release → since when
@@ -38,12 +39,15 @@ type trust struct {
 	blocked  map[string]bool              // offers that overlap with another host's claim, see rival
 }
 
-func (t *trust) init(environment string, authority func() []byte, known *Snapshot) {
-	t.environment, t.authority, t.now = environment, authority, time.Now
+func (t *trust) init(environment string, identity func() Identity, known *Snapshot) {
+	t.environment, t.identity, t.now = environment, identity, time.Now
 	t.authors, t.offers = map[string]author{}, map[string]Claim{}
 	t.released, t.waiting, t.staged = map[string]time.Time{}, map[string]map[string][]byte{}, map[string]stagedFact{}
 	t.blocked = map[string]bool{}
 	for id, h := range known.Hosts {
+		if !t.isBelieved(h.Cert) {
+			continue
+		}
 		if cert, err := x509.ParseCertificate(h.Cert); err == nil {
 			if public, ok := cert.PublicKey.(ed25519.PublicKey); ok {
 				t.authors[id] = author{h.Cert, public, h.Seq}
@@ -52,21 +56,26 @@ func (t *trust) init(environment string, authority func() []byte, known *Snapsho
 	}
 }
 
-// anchor is the authority's certificate.
-func (t *trust) anchor() (*x509.Certificate, error) {
-	if pem := t.authority(); t.ca == nil || !bytes.Equal(pem, t.pem) {
-		ca, err := parseCert(pem)
-		if err != nil {
+// judge is a trust that only judges, by what an identity knows.
+func judge(id Identity) *trust {
+	return &trust{environment: id.Environment, now: time.Now, identity: func() Identity { return id }}
+}
+
+// anchors are the certificates of the authority, the present one first, and of those before it that are still believed.
+func (t *trust) anchors() ([]*x509.Certificate, error) {
+	if pem := t.identity().CA; t.cas == nil || !bytes.Equal(pem, t.pem) {
+		cas, err := parseCerts(pem)
+		if err != nil || len(cas) == 0 {
 			return nil, errors.New("this host does not know the environment's certificate authority")
 		}
-		t.pem, t.ca = pem, ca
+		t.pem, t.cas = pem, cas
 	}
-	return t.ca, nil
+	return t.cas, nil
 }
 
 // verifyCert checks a host's certificate as of now, and returns its key.
 func (t *trust) verifyCert(der []byte, host string) (ed25519.PublicKey, error) {
-	ca, err := t.anchor()
+	anchors, err := t.anchors()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +93,9 @@ func (t *trust) verifyCert(der []byte, host string) (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("its certificate expired at %s", cert.NotAfter.UTC().Format(dateFormat))
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(ca)
+	for _, ca := range anchors {
+		roots.AddCert(ca)
+	}
 	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: t.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	if err != nil {
 		return nil, fmt.Errorf("its certificate: %w", err)

@@ -31,8 +31,10 @@ const ServerName = "etcd.meshsec"
 // CA is the certificate authority of an environment: what lets hosts in. Ed25519 throughout (RFC 8410).
 type CA struct {
 	Environment string
-	Cert        []byte // PEM
+	Cert        []byte // PEM; while it is replaced, those before it follow, for they are still believed
 	Key         Secret // PEM (PKCS #8)
+	// Cross are its certificates by the authorities before it, PEM: what a server shows to those who know only an older one.
+	Cross []byte
 }
 
 // NewCA makes the authority of a new environment.
@@ -45,7 +47,6 @@ func NewCA(environment string) (CA, error) {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true,
 	}
 	cert, key, err := sign(template, nil, nil, CATTL)
 	if err != nil {
@@ -160,6 +161,22 @@ func CertDER(certPEM []byte) ([]byte, error) { return decodePEM(pemCert, certPEM
 
 // CertPEM is the reverse of CertDER.
 func CertPEM(der []byte) []byte { return encodePEM(pemCert, der) }
+
+// parseCerts reads all certificates of a PEM file.
+func parseCerts(pems []byte) ([]*x509.Certificate, error) {
+	var list []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, pems = pem.Decode(pems); block == nil {
+			return list, nil
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, cert)
+	}
+}
 
 func parseCert(certPEM []byte) (*x509.Certificate, error) {
 	der, err := CertDER(certPEM)

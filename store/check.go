@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"unicode"
 )
 
@@ -41,8 +42,12 @@ func decodeValue(k factKey, value []byte) (any, error) {
 		return decodeChecked(value, func(e *Endpoint) error { return e.check(k) })
 	case kindCA:
 		return decodeChecked(value, func(a *authority) error {
-			_, err := x509.ParseCertificate(a.Cert)
-			return errors.Join(checkVersion(a.V), err)
+			errs := []error{checkVersion(a.V)}
+			for _, der := range slices.Concat([][]byte{a.Cert}, a.Cross, a.Before) {
+				_, err := x509.ParseCertificate(der)
+				errs = append(errs, err)
+			}
+			return errors.Join(errs...)
 		})
 	}
 	return nil, nil // alive: being there is all

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -28,6 +29,7 @@ type Checkpoint struct {
 // update is a call of Update on its way through the writer.
 type update struct {
 	fn     func(*Local) error
+	forget bool // then nothing of what was before is left in the file
 	err    error
 	panics any
 	done   chan struct{}
@@ -111,7 +113,16 @@ func (c *Checkpoint) Subscribe() <-chan struct{} { return c.subscribe() }
 // quick and must not call Update. If fn returns an error, or the disk does, nothing has changed. Calls that come while
 // a write is under way are merged into the next one: one fsync for all of them.
 func (c *Checkpoint) Update(fn func(*Local) error) error {
-	u := &update{fn: fn, done: make(chan struct{})}
+	return c.do(&update{fn: fn, done: make(chan struct{})})
+}
+
+// Forget is Update, and leaves nothing in the file of what was in it before: the file is written anew and the old one
+// overwritten. A disk that keeps old sectors by itself, or a backup, is out of its reach.
+func (c *Checkpoint) Forget(fn func(*Local) error) error {
+	return c.do(&update{fn: fn, forget: true, done: make(chan struct{})})
+}
+
+func (c *Checkpoint) do(u *update) error {
 	select {
 	case c.updates <- u:
 	case <-c.closing:
@@ -168,6 +179,9 @@ func (c *Checkpoint) commit(batch []*update) {
 	if err == nil && len(changes) > 0 {
 		c.local.Store(after)
 		c.notify()
+	}
+	if err == nil && slices.ContainsFunc(batch, func(u *update) bool { return u.forget && u.err == nil }) {
+		err = c.journal.rewrite()
 	}
 	for _, u := range batch {
 		if err != nil && u.err == nil {

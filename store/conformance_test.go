@@ -39,23 +39,30 @@ var testBlock = BlockKey{"default", netip.MustParsePrefix("10.42.64.0/26")}
 func conformCreateIfAbsent(t *testing.T, s *server) {
 	a, b := s.join(t, hostA), s.join(t, hostB)
 	ctx := callCtx(t)
-	if err := a.Found(ctx, s.founder.CA); err != nil {
+	if err := a.Found(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Found(ctx, s.founder.CA); err != nil {
+	if err := a.Found(ctx); err != nil {
 		t.Errorf("founding twice with the same authority: %v", err)
 	}
-	if err := b.Verify(ctx, s.founder.CA); err != nil {
+	if err := b.Verify(ctx); err != nil {
 		t.Error(err)
 	}
 	other, err := NewCA(testEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Found(ctx, other.Cert); !errors.Is(err, ErrFounded) || !strings.Contains(err.Error(), "set JOIN") {
+	cp, _ := tempCheckpoint(t)
+	mustUpdate(t, cp, func(l *Local) { l.Identity = Identity{Environment: testEnv, HostID: hostB, CA: other.Cert} })
+	stranger, err := Open(s.config(t, ""), cp, quietLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if err := stranger.Found(ctx); !errors.Is(err, ErrFounded) || !strings.Contains(err.Error(), "set JOIN") {
 		t.Errorf("got %v, want ErrFounded with what to do", err)
 	}
-	if err := b.Verify(ctx, other.Cert); err == nil || !strings.Contains(err.Error(), "another certificate authority") {
+	if err := stranger.Verify(ctx); err == nil || !strings.Contains(err.Error(), "another certificate authority") {
 		t.Errorf("got %v, want an error about the authority", err)
 	}
 	if _, err := a.ClaimBlock(ctx, testBlock); !errors.Is(err, ErrNoNetwork) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,17 +31,20 @@ type EmbedConfig struct {
 	Addrs      []netip.Addr // to listen on, the one to advertise first
 	ClientPort int          // setting ETCD_PORT
 	PeerPort   int          // setting ETCD_PEER_PORT
-	CA         CA           // issues the server's certificate anew when the addresses change
+	CA         CA           // issues the server's certificate; without its key the one that is there goes on
 	Log        *logrus.Entry
 }
 
 // Embedded is a running etcd server in this process: mutual TLS, one member (further ones can be added later).
 type Embedded struct {
-	etcd      *embed.Etcd
-	bridge    *zapBridge
+	cfg       EmbedConfig
 	endpoints []string
 	gate      *gate
-	closeOnce sync.Once
+
+	mu     sync.Mutex // one start or end at a time
+	etcd   *embed.Etcd
+	bridge *zapBridge
+	closed bool
 }
 
 // StartEmbedded starts the server and returns when it answers, or with an error that says what is wrong. It never ends
@@ -52,34 +56,57 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
-	files, err := writeServerCert(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("embedded etcd: certificate: %w", err)
-	}
-	bridge := newZapBridge(cfg.Log)
-	gate := newGate(cfg.Name)
-	config := cfg.embed(files, bridge)
-	config.GRPCAdditionalServerOptions = gate.options()
-	etcd, err := startEtcd(ctx, config, bridge)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
-	case err != nil:
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	}
-	e := &Embedded{etcd: etcd, bridge: bridge, gate: gate}
+	e := &Embedded{cfg: cfg, gate: newGate(cfg.Name)}
 	for _, a := range cfg.Addrs {
 		u := serverURL(a, cfg.ClientPort)
 		e.endpoints = append(e.endpoints, u.String())
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.start(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Trust starts the server anew, in about a second, so that it believes and shows another authority. It does nothing where that is
+// the present one. After an error the server is down until the next call.
+func (e *Embedded) Trust(ctx context.Context, ca CA) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || e.etcd != nil && bytes.Equal(e.cfg.CA.Cert, ca.Cert) {
+		return nil
+	}
+	e.stop()
+	e.cfg.CA = ca
+	return e.start(ctx)
+}
+
+func (e *Embedded) start(ctx context.Context) error {
+	cfg := e.cfg
+	files, err := writeServerCert(cfg)
+	if err != nil {
+		return fmt.Errorf("embedded etcd: certificate: %w", err)
+	}
+	bridge := newZapBridge(cfg.Log)
+	config := cfg.embed(files, bridge)
+	config.GRPCAdditionalServerOptions = e.gate.options()
+	etcd, err := startEtcd(ctx, config, bridge)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
+	case err != nil:
+		return fmt.Errorf("embedded etcd: %w", err)
+	}
+	e.etcd, e.bridge = etcd, bridge
 	select {
 	case <-etcd.Server.ReadyNotify():
 	case <-etcd.Server.StopNotify():
-		e.Close()
-		return nil, fmt.Errorf("embedded etcd: stopped by itself: %s", bridge.worst())
+		e.stop()
+		return fmt.Errorf("embedded etcd: stopped by itself: %s", bridge.worst())
 	case <-ctx.Done():
-		e.Close()
-		return nil, fmt.Errorf("embedded etcd: not ready in time: %w", ctx.Err())
+		e.stop()
+		return fmt.Errorf("embedded etcd: not ready in time: %w", ctx.Err())
 	}
 	go func() {
 		for err := range etcd.Err() {
@@ -88,7 +115,7 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 			}
 		}
 	}()
-	return e, nil
+	return nil
 }
 
 // Endpoints are the URLs that clients use, the advertised one first.
@@ -101,25 +128,35 @@ func (e *Embedded) ShutOut(hosts []string) { e.gate.shutOut(hosts) }
 // Close stops the server. It returns when the data is safe and the ports are free; clients that still hang on it are cut
 // off in the background.
 func (e *Embedded) Close() {
-	e.closeOnce.Do(func() {
-		e.bridge.mute()
-		for _, l := range e.etcd.Clients {
-			l.Close()
-		}
-		for _, l := range e.etcd.Peers {
-			l.Close()
-		}
-		e.etcd.Server.Stop()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			e.etcd.Close() // waits for open watches
-		}()
-		select {
-		case <-done:
-		case <-time.After(embedClose):
-		}
-	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	e.stop()
+}
+
+func (e *Embedded) stop() {
+	etcd := e.etcd
+	if etcd == nil {
+		return
+	}
+	e.etcd = nil
+	e.bridge.mute()
+	for _, l := range etcd.Clients {
+		l.Close()
+	}
+	for _, l := range etcd.Peers {
+		l.Close()
+	}
+	etcd.Server.Stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		etcd.Close() // waits for open watches
+	}()
+	select {
+	case <-done:
+	case <-time.After(embedClose):
+	}
 }
 
 // embed gives etcd's own configuration.

@@ -26,6 +26,7 @@ type Host struct {
 	Encap           string       `json:"encap,omitempty"`             // "udp" or "esp"
 	Router          netip.Addr   `json:"router,omitzero"`             // router address
 	UnderlayMTU     int          `json:"underlay_mtu,omitempty"`      // bytes
+	Authority       bool         `json:"authority,omitempty"`         // it holds the authority's key
 	Since           time.Time    `json:"since,omitzero"`
 	Seq             uint64       `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
 	Sig             []byte       `json:"sig,omitempty"`
@@ -128,8 +129,14 @@ func (e Endpoint) Key() EndpointKey {
 	return EndpointKey{Host: e.Host, Network: e.Network, Addr: e.Addr}
 }
 
-// authority is the value of the key ca.
+// authority is the value of the key ca. The first one of an environment has only a certificate; one that replaced another
+// has signed it with its key.
 type authority struct {
 	V    int    `json:"v"`
 	Cert []byte `json:"cert"` // DER
+	// Cross are certificates of authorities by the ones before them: the way from an older one to this.
+	Cross  [][]byte  `json:"cross,omitempty"`
+	Before [][]byte  `json:"before,omitempty"` // those before it that are still believed, the last one first
+	Since  time.Time `json:"since,omitzero"`
+	Sig    []byte    `json:"sig,omitempty"`
 }

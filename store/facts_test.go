@@ -36,7 +36,7 @@ func sampleFacts(t testing.TB) map[string][]byte {
 	network.Aux = map[string]netip.Addr{"router": netip.MustParseAddr("10.42.0.2")}
 	claim := mustEncode(Claim{V: 1, Host: hostA, Since: testTime})
 	e := testEndpoint(hostA, 2)
-	authorityValue, err := json.Marshal(authority{1, ca})
+	authorityValue, err := json.Marshal(authority{V: 1, Cert: ca})
 	if err != nil {
 		t.Fatal(err)
 	}

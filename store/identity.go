@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/tls"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -20,13 +22,17 @@ type Identity struct {
 	Private     Secret     // X25519 private key of the handshake, 32 bytes
 	Cert        []byte     // identity certificate, PEM
 	Key         Secret     // its private key, PEM (PKCS #8)
-	CA          []byte     // the environment's certificate authority, PEM
+	CA          []byte     // the environment's certificate authority, PEM; while it is replaced, those before it follow
 	CAKey       Secret     // the authority's private key, PEM; empty where it is not held
 	Router      netip.Addr // router address; zero until claimed
 	Endpoints   []string   // of etcd, from the token; empty on a founder
 	Since       time.Time
 	Exported    time.Time // when the authority was last exported from here; zero: never
 	Imported    bool      // the authority was made elsewhere
+	Founder     bool      // of the environment, though the authority's key may have been taken away
+	CAFact      []byte    // the fact `ca` by which the authority replaced another one; empty: it is the first
+	NextCA      []byte    // of a replacement under way, PEM; empty: none
+	NextKey     Secret
 }
 
 // FoundIdentity makes the identity of a new environment's first host, with the environment's authority. hostID empty:
@@ -45,7 +51,7 @@ func FoundIdentity(environment, hostID, hostName string) (Identity, error) {
 	}
 	id := Identity{
 		Environment: environment, HostID: hostID, HostName: hostName,
-		Cert: cert, Key: Secret{key}, CA: ca.Cert, CAKey: ca.Key,
+		Cert: cert, Key: Secret{key}, CA: ca.Cert, CAKey: ca.Key, Founder: true,
 	}
 	if err := id.born(); err != nil {
 		return Identity{}, err
@@ -89,12 +95,29 @@ func (id Identity) Public() ([]byte, error) {
 	return private.PublicKey().Bytes(), nil
 }
 
-// Authority returns the environment's authority, if this host holds it.
+// Founded says whether the environment began on this host. Checkpoints of the first versions don't say it themselves.
+func (id Identity) Founded() bool {
+	return id.Founder || !id.CAKey.Empty() && !id.Imported
+}
+
+// Authority returns the environment's authority, if this host holds its key.
 func (id Identity) Authority() (CA, error) {
 	if id.CAKey.Empty() {
-		return CA{}, errors.New("this host does not hold the environment's certificate authority: use a host that does, such as the first one")
+		return CA{}, errors.New("this host does not hold the key of the environment's certificate authority: " +
+			"use a host that does, such as the first one, or give the file of `meshsec ca export` with --ca-key")
 	}
-	return CA{Environment: id.Environment, Cert: id.CA, Key: id.CAKey}, nil
+	return id.Trusted(), nil
+}
+
+// believes says whether the certificate (DER) is that of an authority that this host believes.
+func (id Identity) believes(der []byte) bool {
+	list, err := parseCerts(id.CA)
+	return err == nil && slices.ContainsFunc(list, func(c *x509.Certificate) bool { return bytes.Equal(c.Raw, der) })
+}
+
+// Trusted is what this host knows of the environment's authority. Its key is empty where it is not held.
+func (id Identity) Trusted() CA {
+	return CA{Environment: id.Environment, Cert: id.CA, Key: id.CAKey, Cross: crossOf(id.CAFact)}
 }
 
 // Expires is when the host's certificate ends.

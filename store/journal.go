@@ -97,3 +97,16 @@ func (j *journal) write(changes map[string]json.RawMessage) error {
 	j.apply(r)
 	return nil
 }
+
+// rewrite puts all values into a new file in the place of the old one, which is overwritten.
+func (j *journal) rewrite() error {
+	b, err := json.Marshal(record{Seq: j.seq, Values: j.values})
+	if err != nil {
+		return err
+	}
+	f, err := j.file.replace(map[string][]byte{formatKey: []byte(fileFormat), baseKey: b})
+	if f != nil {
+		j.file = f
+	}
+	return err
+}

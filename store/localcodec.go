@@ -37,6 +37,10 @@ type identityValue struct {
 	Since       time.Time  `json:"since,omitzero"`
 	Exported    time.Time  `json:"exported,omitzero"`
 	Imported    bool       `json:"imported,omitempty"`
+	Founder     bool       `json:"founder,omitempty"`
+	CAFact      []byte     `json:"ca_fact,omitempty"`
+	NextCA      []byte     `json:"next_ca,omitempty"`
+	NextKey     []byte     `json:"next_key,omitempty"`
 }
 
 // endpointValue is a LocalEndpoint without the fact's methods in the way.
@@ -66,12 +70,12 @@ func (e *LocalEndpoint) UnmarshalJSON(b []byte) error {
 
 func identityToValue(i Identity) identityValue {
 	return identityValue{i.Environment, i.HostID, i.HostName, i.Private.Bytes, i.Cert, i.Key.Bytes, i.CA, i.CAKey.Bytes,
-		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported}
+		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported, i.Founder, i.CAFact, i.NextCA, i.NextKey.Bytes}
 }
 
 func identityFromValue(v identityValue) Identity {
 	return Identity{v.Environment, v.HostID, v.HostName, Secret{v.Private}, v.Cert, Secret{v.Key}, v.CA, Secret{v.CAKey},
-		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported}
+		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported, v.Founder, v.CAFact, v.NextCA, Secret{v.NextKey}}
 }
 
 // diffLocal returns the values that changed from one Local to the next by name; nil for what is gone.

@@ -187,7 +187,7 @@ func TestPublisherKeepsUnknownFields(t *testing.T) {
 func TestSnapshotSurvivesWithoutEtcd(t *testing.T) {
 	s := embeddedServer(t)
 	a := s.join(t, hostA)
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
+	if err := a.Found(callCtx(t)); err != nil {
 		t.Fatal(err)
 	}
 	mustCreate(t, a, testNetwork("default", "10.42.0.0/16"))

@@ -25,7 +25,7 @@ func (s *server) dump(t testing.TB) map[string]string {
 
 func conformOtherCluster(t *testing.T, s *server) {
 	a, b := s.join(t, hostA), s.join(t, hostB)
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
+	if err := a.Found(callCtx(t)); err != nil {
 		t.Fatal(err)
 	}
 	mustCreate(t, a, testNetwork("default", "10.42.0.0/16"))
@@ -85,7 +85,7 @@ func conformBackwards(t *testing.T, s *server) {
 
 func conformForeign(t *testing.T, s *server) {
 	a := s.join(t, hostA)
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
+	if err := a.Found(callCtx(t)); err != nil {
 		t.Fatal(err)
 	}
 	a.SetHost(Host{Name: "alpha"})
@@ -102,7 +102,7 @@ func conformForeign(t *testing.T, s *server) {
 	if len(a.Snapshot().Hosts) != 1 {
 		t.Error("the facts of an etcd that is not ours were taken over")
 	}
-	if err := a.Found(callCtx(t), s.founder.CA); err != nil {
+	if err := a.Found(callCtx(t)); err != nil {
 		t.Fatal(err)
 	}
 	a.await(t, "recovery", func(snap *Snapshot) bool { return len(snap.Hosts) == 1 })

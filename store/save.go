@@ -102,7 +102,7 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 		each(revokedKey(id), r)
 	}
 	if snap.CA != nil {
-		each(factKey{kind: kindCA}, authority{Version, snap.CA})
+		each(factKey{kind: kindCA}, authority{V: Version, Cert: snap.CA})
 	}
 	if err := errors.Join(err, packed.Close()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
@@ -148,7 +148,7 @@ func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 		}
 		b.set(fact.Key, fact.Value)
 	}
-	if own, err := CertDER(c.Local().Identity.CA); b.next.CA != nil && (err != nil || !bytes.Equal(own, b.next.CA)) {
+	if own := c.Local().Identity; b.next.CA != nil && !own.believes(b.next.CA) {
 		return nil, errors.New("snapshot: its certificate authority is not this host's")
 	}
 	return &b.next, nil

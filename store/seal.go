@@ -121,6 +121,7 @@ func (q *hostSequence) next(h Host, id Identity, have Host) Host {
 	if der, err := CertDER(id.Cert); err == nil {
 		h.Cert = der
 	}
+	h.Authority = !id.CAKey.Empty()
 	if h.Extra == nil {
 		h.Extra = have.Extra
 	}

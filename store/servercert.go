@@ -2,25 +2,35 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 type certFiles struct{ ca, cert, key string }
 
-// writeServerCert leaves the server's certificate in files, where etcd wants it; a new one only if there is need.
+// writeServerCert leaves the server's certificate in files, where etcd wants it; a new one only if there is need. Clients ask
+// for ServerName, so without the authority's key a certificate for other addresses does as well.
 func writeServerCert(cfg EmbedConfig) (certFiles, error) {
 	in := func(name string) string { return filepath.Join(cfg.Dir, name) }
 	files := certFiles{ca: in("ca.pem"), cert: in("server.pem"), key: in("server.key")}
-	if serverCertFits(cfg, files) {
-		return files, nil
+	content := map[string][]byte{files.ca: cfg.CA.Cert}
+	if !serverCertFits(cfg, files) {
+		if cfg.CA.Key.Empty() {
+			return files, errors.New("there is none of the authority, whose key is not on this host: meshsec ca import FILE")
+		}
+		cert, key, err := cfg.CA.issueServer(cfg.Name, cfg.Addrs)
+		if err != nil {
+			return files, err
+		}
+		content[files.cert], content[files.key] = slices.Concat(cert, cfg.CA.Cross), key
 	}
-	cert, key, err := cfg.CA.issueServer(cfg.Name, cfg.Addrs)
-	if err != nil {
-		return files, err
-	}
-	for name, content := range map[string][]byte{files.ca: cfg.CA.Cert, files.cert: cert, files.key: key} {
+	for name, content := range content {
+		if have, err := os.ReadFile(name); err == nil && bytes.Equal(have, content) {
+			continue
+		}
 		if err := os.WriteFile(name, content, 0o600); err != nil {
 			return files, err
 		}
@@ -28,23 +38,28 @@ func writeServerCert(cfg EmbedConfig) (certFiles, error) {
 	return files, nil
 }
 
-// serverCertFits says whether the files hold a certificate of this authority for these addresses.
+// serverCertFits says whether the files hold a certificate of the present authority for these addresses.
 func serverCertFits(cfg EmbedConfig, files certFiles) bool {
-	ca, err1 := os.ReadFile(files.ca)
-	certPEM, err2 := os.ReadFile(files.cert)
-	keyPEM, err3 := os.ReadFile(files.key)
-	if err1 != nil || err2 != nil || err3 != nil || !bytes.Equal(ca, cfg.CA.Cert) {
+	certPEM, err1 := os.ReadFile(files.cert)
+	keyPEM, err2 := os.ReadFile(files.key)
+	if err1 != nil || err2 != nil {
 		return false
 	}
 	cert, _, err := keyPair(certPEM, Secret{keyPEM})
-	if err != nil || cert.Subject.CommonName != cfg.Name || len(cert.IPAddresses) != len(cfg.Addrs) {
+	if err != nil || cert.Subject.CommonName != cfg.Name || !cfg.CA.Key.Empty() && len(cert.IPAddresses) != len(cfg.Addrs) {
 		return false
 	}
 	for i, a := range cfg.Addrs {
-		if !cert.IPAddresses[i].Equal(net.IP(a.AsSlice())) {
+		if !cfg.CA.Key.Empty() && !cert.IPAddresses[i].Equal(net.IP(a.AsSlice())) {
 			return false
 		}
 	}
-	authority, err := parseCert(cfg.CA.Cert)
-	return err == nil && cert.CheckSignatureFrom(authority) == nil
+	believed, err := parseCerts(cfg.CA.Cert)
+	if err != nil || len(believed) == 0 {
+		return false
+	}
+	if !cfg.CA.Key.Empty() {
+		believed = believed[:1]
+	}
+	return signedByAny(cert, believed)
 }

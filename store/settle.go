@@ -13,7 +13,7 @@ import (
 )
 
 // stages are the kinds that need a signature, in the order in which they are settled.
-var stages = [][]string{{kindRevoked}, {kindHost}, {kindReleased}, {kindBlock, kindStatic, kindRouter}, {kindEndpoint}}
+var stages = [][]string{{kindCA}, {kindRevoked}, {kindHost}, {kindReleased}, {kindBlock, kindStatic, kindRouter}, {kindEndpoint}}
 
 // stage takes in a value from etcd, nil if the key is gone, for the next settle. Facts that nobody signs go to b at once.
 func (t *trust) stage(b *builder, key string, value []byte) {
@@ -43,6 +43,8 @@ func (t *trust) settle(b *builder, have *Snapshot) {
 	for _, kinds := range stages {
 		list := t.take(kinds)
 		switch kinds[0] {
+		case kindCA:
+			t.each(list, func(f *stagedFact) { f.fact, f.err = t.openCA(f.value) })
 		case kindRevoked:
 			t.each(list, t.openRevoked)
 		case kindHost:
@@ -91,6 +93,10 @@ func (t *trust) each(list []stagedFact, open func(*stagedFact)) {
 
 // apply takes over one fact, or says why not. What was good before stays: who can only write to etcd takes nothing away.
 func (t *trust) apply(b *builder, f *stagedFact) {
+	if f.k.kind == kindCA {
+		t.applyCA(b, f)
+		return
+	}
 	for _, keys := range t.waiting {
 		delete(keys, f.key)
 	}
@@ -141,17 +147,20 @@ func (t *trust) openRevoked(f *stagedFact) {
 	if f.fact, f.err = decodeValue(f.k, f.value); f.err != nil {
 		return
 	}
-	ca, err := t.anchor()
-	if err != nil {
-		f.err = err
+	anchors, err := t.anchors()
+	if f.err = err; err != nil {
 		return
 	}
-	public, ok := ca.PublicKey.(ed25519.PublicKey)
-	if !ok {
-		f.err = errors.New("the authority's key is not Ed25519")
-		return
+	for _, ca := range anchors {
+		public, ok := ca.PublicKey.(ed25519.PublicKey)
+		if !ok {
+			f.err = errors.New("the authority's key is not Ed25519")
+			continue
+		}
+		if f.err = unseal(public, t.environment, f.key, f.value); f.err == nil {
+			return
+		}
 	}
-	f.err = unseal(public, t.environment, f.key, f.value)
 }
 
 // openHost checks a host's fact by the certificate that it brings.

@@ -42,6 +42,7 @@ type Store struct {
 	notifier
 	health  health
 	refresh chan struct{}
+	lostCA  chan struct{} // etcd holds no authority that is known here
 
 	host       atomic.Pointer[Host] // what SetHost was given
 	own        ownFacts
@@ -77,6 +78,7 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	s := &Store{
 		cfg: cfg, prefix: Prefix(cfg.Environment), client: client, cp: cp, log: log,
 		refresh: make(chan struct{}, 1),
+		lostCA:  make(chan struct{}, 1),
 		publish: make(chan struct{}, 1),
 	}
 	s.own.init(cfg.Self)
@@ -86,7 +88,8 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 		saved = &Snapshot{}
 	}
 	s.snapshot.Store(saved)
-	s.trust.init(cfg.Environment, func() []byte { return cp.Local().Identity.CA }, saved)
+	s.trust.init(cfg.Environment, func() Identity { return cp.Local().Identity }, saved)
+	s.trust.adopt = cp.adoptAuthority
 	return s, nil
 }
 
@@ -108,6 +111,7 @@ func (s *Store) Run(ctx context.Context) error {
 		group.Go(func() error { return s.publishAll(ctx) })
 		group.Go(func() error { return s.sweepRemoved(ctx) })
 		group.Go(func() error { return s.keepCerts(ctx) })
+		group.Go(func() error { return s.keepAuthority(ctx) })
 	}
 	return errors.Join(group.Wait(), s.Close())
 }

@@ -46,7 +46,11 @@ type tokenPayload struct {
 
 // NewToken issues the certificate of a further host, with a new random ID. ttl 0: HostTTL.
 func (ca CA) NewToken(endpoints []string, hostName string, ttl time.Duration) (Token, error) {
-	id := NewHostID()
+	return ca.NewTokenFor(NewHostID(), endpoints, hostName, ttl)
+}
+
+// NewTokenFor issues a certificate and key of a host whose ID is known.
+func (ca CA) NewTokenFor(id string, endpoints []string, hostName string, ttl time.Duration) (Token, error) {
 	cert, key, err := ca.Issue(id, hostName, ttl)
 	if err != nil {
 		return Token{}, err

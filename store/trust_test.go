@@ -24,7 +24,7 @@ func newCourt(t testing.TB) *court {
 		t.Fatal(err)
 	}
 	c := &court{t: t, server: &server{founder: id, hosts: map[string]Identity{hostA: id}}, trust: &trust{}, snap: &Snapshot{}}
-	c.trust.init(testEnv, func() []byte { return id.CA }, c.snap)
+	c.trust.init(testEnv, func() Identity { return c.founder }, c.snap)
 	return c
 }
 
@@ -53,8 +53,7 @@ func (c *court) shows(events map[string]string) {
 // restarts begins anew with what was on disk.
 func (c *court) restarts(events map[string]string) {
 	c.trust = &trust{}
-	id := c.founder
-	c.trust.init(testEnv, func() []byte { return id.CA }, c.snap)
+	c.trust.init(testEnv, func() Identity { return c.founder }, c.snap)
 	b := newBuilder(pinned(c.snap, c.snap.Taken))
 	for key, value := range events {
 		c.trust.stage(b, key, []byte(value))

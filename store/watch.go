@@ -153,6 +153,7 @@ func (f *follower) list(ctx context.Context) error {
 	have := f.Snapshot()
 	if err := f.recognise(kvs, have); err != nil {
 		f.own.forget()
+		poke(f.lostCA)
 		return err
 	}
 	if header.clusterID != have.ClusterID || header.revision < have.Revision {
@@ -192,7 +193,7 @@ func (f *follower) recognise(kvs []*mvccpb.KeyValue, have *Snapshot) error {
 	}
 	for _, kv := range kvs {
 		if string(kv.Key) == f.prefix+kindCA {
-			if sameAuthority(kv.Value, have.CA) {
+			if _, err := f.trust.openCA(kv.Value); isAuthority(err) {
 				return nil
 			}
 		}

@@ -111,22 +111,24 @@ func versionCommand(a *ask) *cobra.Command {
 }
 
 func tokenCommand(a *ask) *cobra.Command {
-	var name string
-	var ttl time.Duration
-	c := &cobra.Command{Use: "token", Short: "make an identity for a further host and print it as one token, for its setting JOIN",
+	var want control.Token
+	var key string
+	c := keyed(&key, &cobra.Command{Use: "token", Short: "make an identity for a further host and print it as one token, for its setting JOIN",
 		Long: "Prints a token that lets one further host join this environment. It holds that host's certificate and key:\n" +
 			"treat it as a password, and use it on one host only.",
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			token, err := control.NewClient(a.socket).Token(ctx, name, ttl.String())
-			if err != nil {
-				return err
-			}
-			return a.print(cmd.OutOrStdout(), map[string]string{"token": token}, func(w io.Writer) { fmt.Fprintln(w, token) })
-		}}
-	c.Flags().StringVar(&name, "name", "", "the host's name in the environment (default: its own host name)")
-	c.Flags().DurationVar(&ttl, "ttl", 0, "life of the certificate (default one year)")
+			return useKey(key, func(ctx context.Context, ca string) error {
+				want.CA = ca
+				token, err := control.NewClient(a.socket).Token(ctx, want)
+				if err != nil {
+					return err
+				}
+				return a.print(cmd.OutOrStdout(), map[string]string{"token": token}, func(w io.Writer) { fmt.Fprintln(w, token) })
+			})
+		}})
+	c.Flags().StringVar(&want.Host, "for", "", "a host of the environment that needs a new certificate and key, by name or ID; it keeps its addresses")
+	c.Flags().StringVar(&want.Name, "name", "", "the host's name in the environment (default: its own host name)")
+	c.Flags().DurationVar(&want.TTL, "ttl", 0, "life of the certificate (default one year)")
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	return c
 }

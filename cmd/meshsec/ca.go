@@ -4,25 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/store"
 )
 
+// authority is the environment's, with its key: from this host, or from a file that the operator has given for this once (PEM).
+func (n *node) authority(bundle string) (store.CA, error) {
+	id := n.checkpoint.Local().Identity
+	if bundle == "" {
+		return id.Authority()
+	}
+	return id.With(store.Secret{Bytes: []byte(bundle)})
+}
+
 func (n *node) exportAuthority() (string, error) {
-	ca, err := n.checkpoint.Local().Identity.Authority()
+	ca, err := n.authority("")
 	if err != nil {
 		return "", err
 	}
 	return string(ca.Bundle().Bytes), nil
 }
 
-func (n *node) authorityExported() error {
+func (n *node) authorityExported(remove bool) error {
+	if remove {
+		return n.checkpoint.RemoveAuthority()
+	}
 	return n.checkpoint.Update(func(l *store.Local) error {
 		l.Identity.Exported = time.Now().UTC()
 		return nil
@@ -37,60 +45,81 @@ func (n *node) addAuthority(bundle string) error {
 	return n.checkpoint.AddAuthority(ca)
 }
 
-// warnings are what an operator should do some time.
-func (n *node) warnings() []string {
-	id := n.checkpoint.Local().Identity
-	if id.CAKey.Empty() || id.Imported || !id.Exported.IsZero() {
-		return []string{}
+func (n *node) replaceAuthority(ctx context.Context, bundle string) error {
+	ca, err := n.authority(bundle)
+	if err != nil {
+		return err
 	}
-	return []string{"the key of the certificate authority is on this host only; were its disk lost, no host could join or be removed: meshsec ca export FILE"}
+	if n.embedded == nil && len(n.id.Endpoints) > 0 {
+		return errors.New("this host does not run the embedded etcd, whose server needs a certificate of the new authority: do it on the one that does, the first one")
+	}
+	return n.store.ReplaceAuthority(ctx, ca)
 }
 
-func caCommand(a *ask) *cobra.Command {
-	c := &cobra.Command{Use: "ca", Short: "keep the environment's certificate authority safe", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return errors.Join(cmd.Help(), exit{2, errQuiet}) }}
-	c.AddCommand(&cobra.Command{Use: "export FILE", Short: "write the authority and its private key to a new file",
-		Long: "Writes the certificate authority and its private key to a new file, readable by its owner only. Who has the file\n" +
-			"can let hosts in and shut them out: keep it off-line.",
-		Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return exportCA(a, args[0]) }},
-		&cobra.Command{Use: "import FILE", Short: "give the authority to this host as well",
-			Long: "Reads the authority from a file of `meshsec ca export`. This host can then issue tokens and remove hosts, too.",
-			Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return importCA(a, args[0]) }})
-	return c
+func (n *node) retireAuthority(ctx context.Context, bundle string, force bool) error {
+	ca, err := n.authority(bundle)
+	if err != nil {
+		return err
+	}
+	return n.store.RetireAuthority(ctx, ca, force)
 }
 
-const caWait = 10 * time.Second
-
-func exportCA(a *ask, path string) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), caWait)
-	defer cancel()
-	client := control.NewClient(a.socket)
-	bundle, err := client.Authority(ctx)
+func (n *node) renewCertificates(ctx context.Context, bundle string) (string, error) {
+	ca, err := n.authority(bundle)
 	if err != nil {
-		return err
+		return "", err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(f, bundle)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", path, errors.Join(err, os.Remove(path)))
-	}
-	return client.AuthorityExported(ctx)
+	count, err := n.store.RenewAll(ctx, ca)
+	return fmt.Sprint(count), err
 }
 
-func importCA(a *ask, path string) error {
-	f, err := os.Open(path)
+// token issues an identity for a further host, or a new certificate and key for one that is known.
+func (n *node) token(want control.Token) (string, error) {
+	ca, err := n.authority(want.CA)
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer f.Close()
-	bundle, err := io.ReadAll(io.LimitReader(f, 1<<16))
+	var endpoints []string
+	if len(n.set.Etcd) == 0 { // else the new host is told by its settings, as this one was
+		endpoints = n.etcd
+	}
+	id := store.NewHostID()
+	if want.Host != "" {
+		if id, err = n.hostID(want.Host); err != nil {
+			return "", err
+		}
+		if id == n.id.HostID {
+			return "", errors.New("this host needs no token: a certificate is renewed by `meshsec ca renew`")
+		}
+		if _, out := n.store.Snapshot().Revoked[id]; out {
+			return "", fmt.Errorf("host %s was removed from the environment: it can come back only as another one, without --for", want.Host)
+		}
+	}
+	t, err := ca.NewTokenFor(id, endpoints, want.Name, want.TTL)
 	if err != nil {
-		return err
+		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), caWait)
-	defer cancel()
-	return control.NewClient(a.socket).AddAuthority(ctx, string(bundle))
+	return t.Encode(), nil
+}
+
+// keepServer lets the embedded etcd believe and show the authority that this host believes.
+func (n *node) keepServer(ctx context.Context) {
+	changed := n.checkpoint.Subscribe()
+	for {
+		pause := time.Hour
+		if err := n.embedded.Trust(ctx, n.checkpoint.Local().Identity.Trusted()); err != nil && ctx.Err() == nil {
+			n.log.WithError(err).Error("the embedded etcd does not start with the new authority")
+			pause = etcdWait
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-wait.C:
+		}
+		wait.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
 }

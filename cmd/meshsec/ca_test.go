@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -24,6 +26,25 @@ func TestTheAuthorityIsWrittenAndRead(t *testing.T) {
 	}
 	if _, err := run(t, shown{}, "ca", "import", path); err != nil {
 		t.Error(err)
+	}
+	for want, args := range map[string][]string{
+		"meshsec1.tokenbundle\n":    {"token", "--ca-key", path},
+		"meshsec1.tokenoldbundle\n": {"token", "--for", "old", "--ca-key", path},
+		"id of h2bundle\n":          {"host", "rm", "h2", "--ca-key", path},
+		"3 certificates renewed\n":  {"ca", "renew", "--ca-key", path},
+	} {
+		if out, err := run(t, shown{}, args...); err != nil || out != want {
+			t.Errorf("%s: %q, %v", args, out, err)
+		}
+	}
+	for want, args := range map[string][]string{
+		"replace bundle": {"ca", "replace", "--ca-key", path}, "replace ": {"ca", "replace"},
+		"retire bundle true": {"ca", "retire", "--force", "--ca-key", path}, "retire  false": {"ca", "retire"},
+		"no such file": {"ca", "replace", "--ca-key", path + ".no"}, "is empty": {"token", "--ca-key", "/dev/null"},
+	} {
+		if _, err := run(t, shown{}, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
 	}
 	if err := os.WriteFile(path, []byte("other"), 0o600); err != nil {
 		t.Fatal(err)
@@ -44,17 +65,21 @@ func TestTheFounderIsWarnedUntilItHasExported(t *testing.T) {
 	}
 	defer cp.Close()
 	n := &node{checkpoint: cp, id: cp.Local().Identity}
-	if w := n.warnings(); len(w) != 1 || !strings.Contains(w[0], "meshsec ca export") {
+	warned := func(n *node) []string {
+		w, _ := warnings(n.checkpoint.Local().Identity, &store.Snapshot{}, time.Now())
+		return w
+	}
+	if w := warned(n); len(w) != 1 || !strings.Contains(w[0], "meshsec ca export") {
 		t.Errorf("warnings: %q", w)
 	}
 	bundle, err := n.exportAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(n.warnings()) != 1 {
+	if len(warned(n)) != 1 {
 		t.Error("the warning ended before the file was written")
 	}
-	if err := n.authorityExported(); err != nil || len(n.warnings()) != 0 {
+	if err := n.authorityExported(false); err != nil || len(warned(n)) != 0 {
 		t.Errorf("still warned: %v", err)
 	}
 
@@ -67,14 +92,14 @@ func TestTheFounderIsWarnedUntilItHasExported(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, _ := member(t, token)
-	if _, err := second.token("third", 0); err == nil {
+	if _, err := second.token(control.Token{Name: "third"}); err == nil {
 		t.Error("a token without the authority")
 	}
 	if err := second.addAuthority(bundle); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.token("third", 0); err != nil || len(second.warnings()) != 0 {
-		t.Error(err, second.warnings())
+	if _, err := second.token(control.Token{Name: "third"}); err != nil || len(warned(second)) != 0 {
+		t.Error(err, warned(second))
 	}
 	// JOIN stays set: the same token at the next start takes nothing away, even when its file is gone.
 	id := second.checkpoint.Local().Identity

@@ -36,32 +36,11 @@ func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 		}
 	}
 	n.group.Go(func() error { return n.store.Run(ctx) })
-	if !n.id.CAKey.Empty() {
-		n.group.Go(func() error { n.keepAuthority(ctx); return nil })
-	}
 	if n.embedded != nil {
 		n.group.Go(func() error { n.keepOut(ctx); return nil })
+		n.group.Go(func() error { n.keepServer(ctx); return nil })
 	}
 	return nil
-}
-
-// keepAuthority puts the founder's authority back into an etcd that has lost it, or that is a new one: without it the hosts
-// take that etcd for another environment's. It tries until etcd has answered once.
-func (n *node) keepAuthority(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := n.store.Found(ctx, n.id.CA)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, store.ErrUnreachable) {
-			n.log.WithError(err).Error("not the authority of its own environment")
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(etcdWait):
-		}
-	}
 }
 
 // findEtcd settles where etcd is: as set, in this process, or where the token says.
@@ -84,12 +63,12 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		return c, nil
 	}
 	if n.etcd = n.id.Endpoints; len(n.etcd) == 0 {
-		ca, err := n.id.Authority()
-		if err != nil {
+		if !n.id.Founded() {
 			return nil, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
 		}
+		var err error
 		n.embedded, err = store.StartEmbedded(ctx, store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs,
-			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: ca, Log: n.log})
+			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: n.id.Trusted(), Log: n.log})
 		if err != nil {
 			return nil, err
 		}
@@ -139,12 +118,12 @@ func (n *node) enter(ctx context.Context, cfg store.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, etcdWait)
 	defer cancel()
 	var err error
-	if n.id.CAKey.Empty() {
-		if err = n.store.Verify(ctx, n.id.CA); err == nil {
+	if !n.id.Founded() {
+		if err = n.store.Verify(ctx); err == nil {
 			err = alone(ctx, cfg, n.id, n.checkpoint, n.log)
 		}
 	} else {
-		err = n.store.Found(ctx, n.id.CA)
+		err = n.store.Found(ctx)
 	}
 	if err != nil {
 		return err

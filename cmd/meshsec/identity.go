@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,7 +66,7 @@ func settle(cp *store.Checkpoint, path string, set settings.Settings, p paths) (
 		return cp, errors.Join(checkHostID(old.HostID, set), renew(cp, old))
 	case token == nil:
 		id, err = store.FoundIdentity(set.Environment, set.HostID, hostName(set, ""))
-	case old.HostID == "" || old.HostID == token.HostID && bytes.Equal(old.CA, token.CA):
+	case old.HostID == "" || old.HostID == token.HostID:
 		id, err = store.JoinIdentity(*token, hostName(set, token.HostName))
 	default:
 		// The token makes this host another one, so what it held under its old name must be gone.
@@ -103,11 +102,11 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 	if err != nil {
 		return nil // its certificate came with a token
 	}
-	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
-		return err
-	}
 	old, err := store.CertDER(id.Cert)
 	if err != nil {
+		return err
+	}
+	if ends, err := id.Expires(); err != nil || time.Until(ends) > store.HostTTL/2 {
 		return err
 	}
 	cert, err := ca.Renew(old)
@@ -121,7 +120,7 @@ func renew(cp *store.Checkpoint, id store.Identity) error {
 }
 
 // isMember tells a host that has joined by a token from a founder and from a new one.
-func isMember(id store.Identity) bool { return id.HostID != "" && (id.CAKey.Empty() || id.Imported) }
+func isMember(id store.Identity) bool { return id.HostID != "" && !id.Founded() }
 
 // joinToken reads JOIN, which is a token or a file on the host that holds one. nil: not set. With store.ErrExpired the
 // token comes along.

@@ -34,7 +34,10 @@ func founded(t *testing.T) store.Token {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Found(t.Context(), id.CA); err != nil {
+	if err := cp.Update(func(l *store.Local) error { l.Identity = id; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Found(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ca, err := id.Authority()

@@ -27,7 +27,7 @@ func TestAFounderMovesOverWithoutItsOldFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Found(t.Context(), id.CA); err != nil {
+	if err := s.Found(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

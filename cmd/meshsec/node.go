@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
@@ -189,21 +188,4 @@ func (n *node) pumpEvents(ctx context.Context) error {
 			n.handshake.Event(e)
 		}
 	}
-}
-
-// token issues an identity for a further host.
-func (n *node) token(name string, ttl time.Duration) (string, error) {
-	ca, err := n.checkpoint.Local().Identity.Authority()
-	if err != nil {
-		return "", err
-	}
-	var endpoints []string
-	if len(n.set.Etcd) == 0 { // else the new host is told by its settings, as this one was
-		endpoints = n.etcd
-	}
-	t, err := ca.NewToken(endpoints, name, ttl)
-	if err != nil {
-		return "", err
-	}
-	return t.Encode(), nil
 }

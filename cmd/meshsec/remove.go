@@ -16,21 +16,29 @@ import (
 )
 
 // removeHost shuts out the host of that name or ID.
-func (n *node) removeHost(ctx context.Context, ref string) (string, error) {
-	ca, err := n.checkpoint.Local().Identity.Authority()
+func (n *node) removeHost(ctx context.Context, ref, bundle string) (string, error) {
+	ca, err := n.authority(bundle)
 	if err != nil {
 		return "", err
 	}
-	h, ok := n.store.Snapshot().HostByNameOrID(ref)
-	if !ok {
-		if store.CheckHostID(ref) != nil {
-			return "", fmt.Errorf("no host, or more than one, is called %q: give its ID as in `meshsec hosts`", ref)
-		}
-		h.ID = ref // one that has published nothing, or whose fact is gone: its token is worth nothing from now on
+	id, err := n.hostID(ref)
+	if err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, etcdWait)
 	defer cancel()
-	return h.ID, n.store.Revoke(ctx, ca, h.ID)
+	return id, n.store.Revoke(ctx, ca, id)
+}
+
+// hostID finds a host by name or ID. An ID may be that of one that has published nothing, or whose fact is gone.
+func (n *node) hostID(ref string) (string, error) {
+	if h, ok := n.store.Snapshot().HostByNameOrID(ref); ok {
+		return h.ID, nil
+	}
+	if store.CheckHostID(ref) != nil {
+		return "", fmt.Errorf("no host, or more than one, is called %q: give its ID as in `meshsec hosts`", ref)
+	}
+	return ref, nil
 }
 
 // lastWord is how long a removed host may go on watching the embedded etcd, so that it learns of its removal.
@@ -61,19 +69,20 @@ func (n *node) keepOut(ctx context.Context) {
 func hostCommand(a *ask) *cobra.Command {
 	c := &cobra.Command{Use: "host", Short: "change the hosts of the environment", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return errors.Join(cmd.Help(), exit{2, errQuiet}) }}
-	rm := &cobra.Command{Use: "rm NAME", Short: "shut a host out of the environment, for good",
+	var key string
+	rm := keyed(&key, &cobra.Command{Use: "rm NAME", Short: "shut a host out of the environment, for good",
 		Long: "Shuts out the host with this name or ID: all hosts drop its tunnels, routes and endpoints as soon as they see it, its\n" +
 			"own containers are cut off, and its token is worth nothing any more. Its addresses are free ten minutes later. It\n" +
 			"can come back only as another host, with a new token. To be run on a host that holds the certificate authority.",
 		Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			id, err := control.NewClient(a.socket).RemoveHost(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(cmd.OutOrStdout(), map[string]string{"removed": id}, func(w io.Writer) { fmt.Fprintln(w, id) })
-		}}
+			return useKey(key, func(ctx context.Context, ca string) error {
+				id, err := control.NewClient(a.socket).RemoveHost(ctx, args[0], ca)
+				if err != nil {
+					return err
+				}
+				return a.print(cmd.OutOrStdout(), map[string]string{"removed": id}, func(w io.Writer) { fmt.Fprintln(w, id) })
+			})
+		}})
 	rm.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	c.AddCommand(rm)
 	return c

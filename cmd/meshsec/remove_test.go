@@ -29,7 +29,7 @@ func TestARemovedHostCanNotComeBack(t *testing.T) {
 	}
 	founder.id, founder.set = id, settings.Settings{Environment: "default", Etcd: etcd.Endpoints(), Routers: netip.MustParsePrefix("100.127.0.0/16")}
 	founder.store = open(t, founder, etcd)
-	if err := founder.store.Found(t.Context(), id.CA); err != nil {
+	if err := founder.store.Found(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	founder.group.Go(func() error { return founder.store.Run(life.run) })
@@ -43,14 +43,14 @@ func TestARemovedHostCanNotComeBack(t *testing.T) {
 	teststore.Wait(t, "the host", func() bool { return len(founder.store.Snapshot().Hosts) == 1 })
 
 	for _, ref := range []string{"", "nobody"} {
-		if _, err := founder.removeHost(t.Context(), ref); err == nil || !strings.Contains(err.Error(), "meshsec hosts") {
+		if _, err := founder.removeHost(t.Context(), ref, ""); err == nil || !strings.Contains(err.Error(), "meshsec hosts") {
 			t.Errorf("%q: %v", ref, err)
 		}
 	}
-	if _, err := n.removeHost(t.Context(), "edge"); err == nil || !strings.Contains(err.Error(), "certificate authority") {
+	if _, err := n.removeHost(t.Context(), "edge", ""); err == nil || !strings.Contains(err.Error(), "certificate authority") {
 		t.Errorf("removed by a host without the authority: %v", err)
 	}
-	if removed, err := founder.removeHost(t.Context(), "edge"); err != nil || removed != token.HostID {
+	if removed, err := founder.removeHost(t.Context(), "edge", ""); err != nil || removed != token.HostID {
 		t.Fatalf("%s, %v", removed, err)
 	}
 	teststore.Wait(t, "the host to notice", func() bool { return errors.Is(n.store.Removed(), store.ErrRemoved) })

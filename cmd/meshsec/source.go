@@ -53,30 +53,39 @@ func list[T any](a *agent, rowsOf func(*node) []T) []T {
 }
 
 // Token implements control.Source.
-func (a *agent) Token(_ context.Context, name string, ttl time.Duration) (string, error) {
-	n := a.node.Load()
-	if n == nil {
-		return "", errors.New(*a.problem.Load())
-	}
-	return n.token(name, ttl)
+func (a *agent) Token(_ context.Context, want control.Token) (string, error) {
+	return called(a, func(n *node) (string, error) { return n.token(want) })
 }
 
 // RemoveHost implements control.Source.
-func (a *agent) RemoveHost(ctx context.Context, ref string) (string, error) {
-	n := a.node.Load()
-	if n == nil {
-		return "", errors.New(*a.problem.Load())
-	}
-	return n.removeHost(ctx, ref)
+func (a *agent) RemoveHost(ctx context.Context, ref, ca string) (string, error) {
+	return called(a, func(n *node) (string, error) { return n.removeHost(ctx, ref, ca) })
 }
 
 // Authority implements control.Source.
 func (a *agent) Authority() (string, error) { return called(a, (*node).exportAuthority) }
 
 // AuthorityExported implements control.Source.
-func (a *agent) AuthorityExported() error {
-	_, err := called(a, func(n *node) (string, error) { return "", n.authorityExported() })
+func (a *agent) AuthorityExported(remove bool) error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.authorityExported(remove) })
 	return err
+}
+
+// ReplaceAuthority implements control.Source.
+func (a *agent) ReplaceAuthority(ctx context.Context, ca string) error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.replaceAuthority(ctx, ca) })
+	return err
+}
+
+// RetireAuthority implements control.Source.
+func (a *agent) RetireAuthority(ctx context.Context, ca string, force bool) error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.retireAuthority(ctx, ca, force) })
+	return err
+}
+
+// RenewCertificates implements control.Source.
+func (a *agent) RenewCertificates(ctx context.Context, ca string) (string, error) {
+	return called(a, func(n *node) (string, error) { return n.renewCertificates(ctx, ca) })
 }
 
 // AddAuthority implements control.Source.
@@ -104,13 +113,18 @@ func (n *node) status() control.Status {
 		Etcd:     control.Etcd{Endpoints: n.etcd, Embedded: n.embedded != nil, Reachable: reachable, Why: why},
 		Revision: snap.Revision, Applied: applied, FromDisk: snap.FromDisk,
 		Hosts: len(snap.Hosts), Networks: len(snap.Networks), Endpoints: snap.EndpointCount(), Blocks: len(snap.Blocks),
-		Problems: []string{}, Warnings: n.warnings(), Ignored: n.mesh.Ignored(), Drops: n.dropped()}
+		Problems: []string{}, Ignored: n.mesh.Ignored(), Drops: n.dropped()}
 	for _, a := range n.addrs {
 		s.Underlay = append(s.Underlay, fmt.Sprintf("%s:%d", a, n.set.Port))
 	}
 	bad := func(format string, args ...any) {
 		s.Health = control.Degraded
 		s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	}
+	var problems []string
+	s.Warnings, problems = warnings(n.checkpoint.Local().Identity, snap, time.Now())
+	for _, p := range problems {
+		bad("%s", p)
 	}
 	if err := n.store.Removed(); err != nil {
 		bad("%v", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -40,24 +41,29 @@ func (shown) Endpoints() []control.Endpoint {
 func (shown) Blocks() []control.Block {
 	return []control.Block{{Network: "default", Prefix: netip.MustParsePrefix("10.42.64.0/26"), Kind: "block", Host: "h1", Used: 3, Size: 64}}
 }
-func (shown) Version() string            { return "v1" }
-func (shown) Authority() (string, error) { return "bundle", nil }
-func (shown) AuthorityExported() error   { return nil }
+func (shown) Version() string                                     { return "v1" }
+func (shown) Authority() (string, error)                          { return "bundle", nil }
+func (shown) AuthorityExported(bool) error                        { return nil }
+func (shown) ReplaceAuthority(_ context.Context, ca string) error { return errors.New("replace " + ca) }
+func (shown) RetireAuthority(_ context.Context, ca string, force bool) error {
+	return fmt.Errorf("retire %s %v", ca, force)
+}
+func (shown) RenewCertificates(_ context.Context, ca string) (string, error) { return "3", nil }
 func (shown) AddAuthority(ca string) error {
 	if ca != "bundle" {
 		return errors.New("not an authority")
 	}
 	return nil
 }
-func (shown) RemoveHost(_ context.Context, ref string) (string, error) {
+func (shown) RemoveHost(_ context.Context, ref, ca string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
 	}
-	return "id of " + ref, nil
+	return "id of " + ref + ca, nil
 }
 
-func (shown) Token(context.Context, string, time.Duration) (string, error) {
-	return "meshsec1.token", nil
+func (shown) Token(_ context.Context, want control.Token) (string, error) {
+	return "meshsec1.token" + want.Host + want.CA, nil
 }
 
 func run(t *testing.T, src control.Source, args ...string) (string, error) {
