@@ -63,19 +63,21 @@ type Etcd struct {
 
 // Host is a row of `meshsec hosts`.
 type Host struct {
-	ID        string     `json:"id"`
-	Name      string     `json:"name"`
-	Self      bool       `json:"self"`
-	Alive     bool       `json:"alive"` // its lease in etcd is there
-	Underlay  string     `json:"underlay"`
-	Router    netip.Addr `json:"router"`
-	DataPlane string     `json:"dataPlane"`
-	Encap     string     `json:"encap"`
-	OS        string     `json:"os"`
-	Arch      string     `json:"arch"`
-	Version   string     `json:"version"`
-	Endpoints int        `json:"endpoints"`
-	Since     time.Time  `json:"since"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Self     bool   `json:"self"`
+	Alive    bool   `json:"alive"` // its lease in etcd is there
+	Underlay string `json:"underlay"`
+	// Observed is where other hosts see it, because it is behind a NAT; empty: at its own addresses.
+	Observed  []netip.AddrPort `json:"observed,omitempty"`
+	Router    netip.Addr       `json:"router"`
+	DataPlane string           `json:"dataPlane"`
+	Encap     string           `json:"encap"`
+	OS        string           `json:"os"`
+	Arch      string           `json:"arch"`
+	Version   string           `json:"version"`
+	Endpoints int              `json:"endpoints"`
+	Since     time.Time        `json:"since"`
 }
 
 // Peer is a row of `meshsec peers`.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,39 +52,53 @@ const resolveTimeout = 2 * time.Second
 // fallbackMTU is assumed where an advertised address is on no link and there is no default route: Ethernet's.
 const fallbackMTU = 1500
 
-// ResolveAdvertise turns the setting ADVERTISE into addresses, in its order, and the smallest MTU of their links (bytes).
-// Its items are separated by commas: an address (which may be on no link of this host: behind a NAT that forwards to it),
-// the name of a link, a CIDR that contains an address of this host, or a DNS name. Empty means DefaultAddr.
-func ResolveAdvertise(s string) (addrs []netip.Addr, mtu int, err error) {
-	if strings.TrimSpace(s) == "" {
-		addr, _, mtu, err := DefaultAddr()
-		if err != nil {
-			return nil, 0, err
-		}
-		return []netip.Addr{addr}, mtu, nil
-	}
+// Advertised is where other hosts find this one.
+type Advertised struct {
+	Addrs    []netip.Addr     // of this host's links; at least one
+	Forwards []netip.AddrPort // of a NAT that forwards to this host
+	MTU      int              // the smallest of the links of Addrs, bytes
+}
+
+// ResolveAdvertise resolves the setting ADVERTISE. Its items are separated by commas: an address of this host, the name of a
+// link, a CIDR that contains an address of this host, a DNS name of one, or address:port (name:port, [address]:port) of a NAT
+// that forwards UDP from there to this host. Order is kept. Without an item of the host's own, that is DefaultAddr.
+func ResolveAdvertise(s string) (a Advertised, err error) {
 	own, err := ownAddrs()
 	if err != nil {
-		return nil, 0, fmt.Errorf("ADVERTISE: %w", err)
+		return a, fmt.Errorf("ADVERTISE: %w", err)
 	}
 	for item := range strings.SplitSeq(s, ",") {
-		got, err := own.resolve(strings.TrimSpace(item))
-		if err != nil {
-			return nil, 0, fmt.Errorf("ADVERTISE: %q: %w", strings.TrimSpace(item), err)
+		if item = strings.TrimSpace(item); item == "" && strings.TrimSpace(s) == "" {
+			break
 		}
-		for _, a := range got {
-			if !slices.Contains(addrs, a) {
-				addrs = append(addrs, a)
+		addrs, forwards, err := own.resolve(item)
+		if err != nil {
+			return a, fmt.Errorf("ADVERTISE: %q: %w", item, err)
+		}
+		for _, addr := range addrs {
+			if !slices.Contains(a.Addrs, addr) {
+				a.Addrs = append(a.Addrs, addr)
+			}
+		}
+		for _, forward := range forwards {
+			if !slices.Contains(a.Forwards, forward) {
+				a.Forwards = append(a.Forwards, forward)
 			}
 		}
 	}
-	for _, a := range addrs {
-		m := own.mtu(a)
-		if mtu == 0 || m < mtu {
-			mtu = m
+	if len(a.Addrs) == 0 {
+		addr, _, mtu, err := DefaultAddr()
+		if err != nil {
+			return a, err
+		}
+		a.Addrs, a.MTU = []netip.Addr{addr}, mtu
+	}
+	for _, addr := range a.Addrs {
+		if m := own.mtu(addr); a.MTU == 0 || m < a.MTU {
+			a.MTU = m
 		}
 	}
-	return addrs, mtu, nil
+	return a, nil
 }
 
 // hostAddr is an address of a link of this host that other hosts may reach.
@@ -122,28 +137,24 @@ func ownAddrs() (hostAddrs, error) {
 	return out, nil
 }
 
-// resolve gives the addresses that one item stands for.
-func (own hostAddrs) resolve(item string) ([]netip.Addr, error) {
+// resolve gives the addresses that one item stands for: of this host, or of a NAT.
+func (own hostAddrs) resolve(item string) (addrs []netip.Addr, forwards []netip.AddrPort, err error) {
 	if item == "" {
-		return nil, errors.New("empty item; allowed are addresses, interface names, CIDRs and DNS names")
+		return nil, nil, errors.New("empty item; allowed are addresses, interface names, CIDRs, DNS names, and address:port of a NAT")
 	}
 	if a, err := netip.ParseAddr(item); err == nil {
-		a = a.Unmap()
-		if !a.IsGlobalUnicast() || a.Zone() != "" {
-			return nil, errors.New("not an address that other hosts can reach")
-		}
-		return []netip.Addr{a}, nil
+		return own.check([]netip.Addr{a})
 	}
 	if strings.Contains(item, "/") {
 		p, err := netip.ParsePrefix(item)
 		if err != nil {
-			return nil, errors.New("not a CIDR, such as 192.0.2.0/24")
+			return nil, nil, errors.New("not a CIDR, such as 192.0.2.0/24")
 		}
 		got := own.where(func(a hostAddr) bool { return p.Contains(a.addr) })
 		if len(got) == 0 {
-			return nil, errors.New("no address of this host is in it")
+			return nil, nil, errors.New("no address of this host is in it")
 		}
-		return got, nil
+		return got, nil, nil
 	}
 	if _, err := net.InterfaceByName(item); err == nil {
 		got := own.where(func(a hostAddr) bool { return a.dev == item && a.addr.Is4() })
@@ -151,12 +162,61 @@ func (own hostAddrs) resolve(item string) ([]netip.Addr, error) {
 			got = own.where(func(a hostAddr) bool { return a.dev == item })
 		}
 		if len(got) == 0 {
-			return nil, errors.New("the interface has no address that other hosts can reach")
+			return nil, nil, errors.New("the interface has no address that other hosts can reach")
 		}
-		return got, nil
+		return got, nil, nil
 	}
-	return lookupName(item)
+	if host, port, err := net.SplitHostPort(item); err == nil {
+		forwards, err := resolveForward(host, port)
+		return nil, forwards, err
+	}
+	got, err := lookupName(item)
+	if err != nil {
+		return nil, nil, err
+	}
+	return own.check(got)
 }
+
+// check passes addresses of this host.
+func (own hostAddrs) check(addrs []netip.Addr) ([]netip.Addr, []netip.AddrPort, error) {
+	for i, a := range addrs {
+		if a = a.Unmap(); !reachable(a) {
+			return nil, nil, errUnreachable
+		}
+		if !slices.ContainsFunc(own, func(o hostAddr) bool { return o.addr == a }) {
+			return nil, nil, fmt.Errorf("this host does not have the address; if a NAT forwards to this host, add the NAT's port: %s",
+				netip.AddrPortFrom(a, 4500))
+		}
+		addrs[i] = a
+	}
+	return addrs, nil, nil
+}
+
+// resolveForward gives the addresses of a NAT.
+func resolveForward(host, port string) ([]netip.AddrPort, error) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return nil, fmt.Errorf("%q is not a port from 1 to 65535", port)
+	}
+	addrs := make([]netip.Addr, 1)
+	if addrs[0], err = netip.ParseAddr(host); err != nil {
+		if addrs, err = lookupName(host); err != nil {
+			return nil, err
+		}
+	}
+	var all []netip.AddrPort
+	for _, a := range addrs {
+		if a = a.Unmap(); !reachable(a) {
+			return nil, errUnreachable
+		}
+		all = append(all, netip.AddrPortFrom(a, uint16(n)))
+	}
+	return all, nil
+}
+
+var errUnreachable = errors.New("not an address that other hosts can reach")
+
+func reachable(a netip.Addr) bool { return a.IsGlobalUnicast() && a.Zone() == "" }
 
 func (own hostAddrs) where(keep func(hostAddr) bool) (out []netip.Addr) {
 	for _, a := range own {

@@ -72,6 +72,8 @@ type Peer struct {
 	Name     string   // for people
 	Key      [32]byte // X25519 public key
 	Remote   netip.AddrPort
+	Addrs    []netip.AddrPort // where it may be, best first: its own addresses, of which Remote is one, and where others see it
+	Near     bool             // it is behind the same NAT as this host: own addresses come before the NAT's
 	Encap    ipsec.Encap
 	Router   netip.Addr     // invalid if it has none that it holds a claim on
 	MTU      int            // of its routes: the smallest of this host's, the peer's and the path's (bytes)

@@ -13,6 +13,7 @@ const minUnderlayMTU = 576
 
 // peers finds the other hosts, and what fits through the path to each.
 func (c *computation) peers() {
+	seen := Sightings(c.snap)
 	keys := map[[32]byte]string{}
 	for _, id := range slices.Sorted(maps.Keys(c.snap.Hosts)) {
 		if id == c.o.Self {
@@ -29,6 +30,7 @@ func (c *computation) peers() {
 			continue
 		}
 		p := Peer{ID: id, Name: h.Name, Key: [32]byte(h.HandshakeKey), Remote: remote, Encap: c.o.encap(h)}
+		p.Addrs, p.Near = c.addresses(h, seen)
 		// A key is an identity: two hosts with one could not be told apart.
 		if first, ok := keys[p.Key]; ok {
 			c.ignore("host %s: it has the handshake key of host %s", id, first)
@@ -60,10 +62,8 @@ func (c *computation) pathMTU(h store.Host) int {
 
 // remote is where the host's packets are sent: its first address of this host's family.
 func (c *computation) remote(h store.Host) netip.AddrPort {
-	for _, a := range h.Addrs {
-		if a = a.Unmap(); a.IsValid() && a.Is6() == c.o.V6 && h.Port != 0 {
-			return netip.AddrPortFrom(a, h.Port)
-		}
+	if all := append(c.forwards(h), c.own(h)...); len(all) > 0 {
+		return all[0]
 	}
 	return netip.AddrPort{}
 }

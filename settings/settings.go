@@ -37,7 +37,7 @@ var All = []Setting{
 	{"ETCD_PEER_PORT", "2380", "port of the embedded etcd for its members", false},
 	{"ROUTERS", "100.127.0.0/16", "router addresses: one for each host, never from a pool", false},
 	{"POOLS", DefaultPools, "pools of networks made without --subnet, the first one for `default`", false},
-	{"ADVERTISE", "", "underlay address of this host: address, interface or CIDR, comma-separated; empty: the address of the default route", false},
+	{"ADVERTISE", "", "where other hosts find this one: address, interface or CIDR, or address:port of a NAT that forwards to it, comma-separated; empty: the address of the default route", false},
 	{"PORT", "4500", "UDP port of handshake and ESP", false},
 	{"ENCAP", "udp", "how ESP crosses the underlay: udp, or esp (IP protocol 50, no NAT on the path) towards hosts that have it, too", false},
 	{"DATAPLANE", "auto", "kernel, userspace, or auto: the kernel's where all of it works, else userspace", false},

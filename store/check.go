@@ -11,6 +11,9 @@ import (
 	"unicode"
 )
 
+// maxForwards bounds Host.Forwards.
+const maxForwards = 16
+
 // maxValue is the size of the longest value that is read or written, in bytes.
 const maxValue = 64 << 10
 
@@ -71,6 +74,18 @@ func (h *Host) check(k factKey) error {
 			errs = append(errs, fmt.Errorf("address %q", a))
 		}
 	}
+	if len(h.Forwards) > maxForwards {
+		errs = append(errs, fmt.Errorf("%d forwards, more than %d", len(h.Forwards), maxForwards))
+	}
+	for _, a := range h.Forwards {
+		errs = append(errs, checkAddrPort("forward", a))
+	}
+	if len(h.Observed) > MaxObserved {
+		errs = append(errs, fmt.Errorf("%d observed hosts, more than %d", len(h.Observed), MaxObserved))
+	}
+	for id, a := range h.Observed {
+		errs = append(errs, CheckHostID(id), checkAddrPort("observed", a))
+	}
 	if n := len(h.HandshakeKey); n != 0 && n != 32 {
 		errs = append(errs, fmt.Errorf("handshake key of %d bytes", n))
 	}
@@ -84,6 +99,13 @@ func (h *Host) check(k factKey) error {
 		errs = append(errs, checkText("text", s))
 	}
 	return errors.Join(errs...)
+}
+
+func checkAddrPort(what string, a netip.AddrPort) error {
+	if !a.Addr().IsValid() || a.Addr().Zone() != "" || a.Port() == 0 {
+		return fmt.Errorf("%s address %q", what, a)
+	}
+	return nil
 }
 
 // Check says whether the network is sound in itself: names, and that everything lies within the pool.

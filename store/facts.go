@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// MaxObserved bounds Host.Observed: a fact stays far below the size of the longest value.
+const MaxObserved = 512
+
 // Version is the version of every fact's JSON value. A value with a higher one is not read (Snapshot.Bad says so).
 const Version = 1
 
@@ -23,13 +26,18 @@ type Host struct {
 	HandshakeKey    []byte       `json:"handshake_key,omitempty"`     // X25519 public key, 32 bytes
 	Addrs           []netip.Addr `json:"addrs,omitempty"`             // underlay addresses, best first
 	Port            uint16       `json:"port,omitempty"`              // UDP, of handshake and ESP
-	Encap           string       `json:"encap,omitempty"`             // "udp" or "esp"
-	Router          netip.Addr   `json:"router,omitzero"`             // router address
-	UnderlayMTU     int          `json:"underlay_mtu,omitempty"`      // bytes
-	Authority       bool         `json:"authority,omitempty"`         // it holds the authority's key
-	Since           time.Time    `json:"since,omitzero"`
-	Seq             uint64       `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
-	Sig             []byte       `json:"sig,omitempty"`
+	// Forwards are where a NAT forwards to this host, best first; they come before Addrs.
+	Forwards []netip.AddrPort `json:"forwards,omitempty"`
+	// Observed is where packets of other hosts, by ID, come from to this one, as far as it is none of their own addresses:
+	// they are behind a NAT. At most MaxObserved.
+	Observed    map[string]netip.AddrPort `json:"observed,omitempty"`
+	Encap       string                    `json:"encap,omitempty"`        // "udp" or "esp"
+	Router      netip.Addr                `json:"router,omitzero"`        // router address
+	UnderlayMTU int                       `json:"underlay_mtu,omitempty"` // bytes
+	Authority   bool                      `json:"authority,omitempty"`    // it holds the authority's key
+	Since       time.Time                 `json:"since,omitzero"`
+	Seq         uint64                    `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
+	Sig         []byte                    `json:"sig,omitempty"`
 	// Extra are the fields that this version does not know; they are written back as they were read.
 	Extra map[string]json.RawMessage `json:"-"`
 }

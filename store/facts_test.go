@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -31,7 +32,8 @@ func sampleFacts(t testing.TB) map[string][]byte {
 	}
 	host := Host{V: 1, ID: hostA, Name: "alpha", OS: "linux", Arch: "amd64", Version: "1.0", DataPlane: "userspace",
 		DataPlaneReason: "no ESP", Cert: cert, HandshakeKey: public, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		Port: 4500, Encap: "udp", Router: netip.MustParseAddr("100.127.0.1"), UnderlayMTU: 1500, Since: testTime}
+		Port: 4500, Forwards: []netip.AddrPort{netip.MustParseAddrPort("198.51.100.1:14500")},
+		Observed: map[string]netip.AddrPort{hostB: netip.MustParseAddrPort("198.51.100.2:20001")}, Encap: "udp", Router: netip.MustParseAddr("100.127.0.1"), UnderlayMTU: 1500, Since: testTime}
 	network := testNetwork("default", "10.42.0.0/16")
 	network.Aux = map[string]netip.Addr{"router": netip.MustParseAddr("10.42.0.2")}
 	claim := mustEncode(Claim{V: 1, Host: hostA, Since: testTime})
@@ -125,6 +127,14 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	return reflect.DeepEqual(x, y)
 }
 
+func manyObserved() string {
+	var b strings.Builder
+	for i := range MaxObserved {
+		fmt.Fprintf(&b, `"%016x":"192.0.2.1:1",`, i)
+	}
+	return b.String()
+}
+
 func TestBadFactsAreIgnoredWithTheReason(t *testing.T) {
 	good := sampleFacts(t)
 	e := testEndpoint(hostA, 2)
@@ -151,6 +161,12 @@ func TestBadFactsAreIgnoredWithTheReason(t *testing.T) {
 		{"hosts/" + hostA, `"encap":"udp"`, `"encap":"gre"`, "encapsulation"},
 		{"hosts/" + hostA, `"port":4500`, `"port":70000`, "not readable"},
 		{"hosts/" + hostA, `"addrs":["192.0.2.1"]`, `"addrs":["fe80::1%eth0"]`, "address"},
+		{"hosts/" + hostA, `"198.51.100.1:14500"`, `"198.51.100.1:0"`, "forward address"},
+		{"hosts/" + hostA, `"198.51.100.1:14500"`, `""`, "forward address"},
+		{"hosts/" + hostA, `"forwards":[`, `"forwards":[` + strings.Repeat(`"192.0.2.1:1",`, 16), "more than 16"},
+		{"hosts/" + hostA, `"198.51.100.2:20001"`, `"[fe80::1%eth0]:20001"`, "observed address"},
+		{"hosts/" + hostA, `"observed":{"` + hostB, `"observed":{"nobody`, "host ID"},
+		{"hosts/" + hostA, `"observed":{`, `"observed":{` + manyObserved(), "more than 512"},
 		{"hosts/" + hostA, `"underlay_mtu":1500`, `"underlay_mtu":-1`, "MTU"},
 		{"networks/default", `"pool":"10.42.0.0/16"`, `"pool":"10.42.0.1/16"`, "not a network"},
 		{"networks/default", `"pool":"10.42.0.0/16"`, `"pool":"10.41.0.0/16"`, "outside the pool"},

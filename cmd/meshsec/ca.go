@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshsec/meshsec/control"
@@ -81,7 +83,10 @@ func (n *node) token(want control.Token) (string, error) {
 	}
 	var endpoints []string
 	if len(n.set.Etcd) == 0 { // else the new host is told by its settings, as this one was
-		endpoints = n.etcd
+		endpoints = slices.Clone(n.etcd)
+		for _, f := range n.forwards { // in case that etcd's port is forwarded as well
+			endpoints = append(endpoints, "https://"+netip.AddrPortFrom(f.Addr(), uint16(n.set.EtcdPort)).String())
+		}
 	}
 	id := store.NewHostID()
 	if want.Host != "" {

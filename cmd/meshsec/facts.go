@@ -151,5 +151,5 @@ func (n *node) hostFact() (store.Host, error) {
 	}
 	return store.Host{V: store.Version, ID: n.id.HostID, Name: n.id.HostName, OS: runtime.GOOS, Arch: runtime.GOARCH, Version: version,
 		DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason, Cert: cert, HandshakeKey: public,
-		Addrs: n.addrs, Port: uint16(n.set.Port), Encap: n.set.Encap, Router: n.id.Router, UnderlayMTU: n.underlayMTU, Since: n.id.Since}, nil
+		Addrs: n.addrs, Port: uint16(n.set.Port), Forwards: n.forwards, Encap: n.set.Encap, Router: n.id.Router, UnderlayMTU: n.underlayMTU, Since: n.id.Since}, nil
 }

@@ -32,7 +32,9 @@ type node struct {
 	etcd []string
 
 	addrs                      []netip.Addr
-	mtu, underlayMTU           int // bytes; mtu is the inner one
+	forwards                   []netip.AddrPort // of a NAT that forwards to this host
+	fact                       store.Host       // of this host, without what it observes
+	mtu, underlayMTU           int              // bytes; mtu is the inner one
 	dataPlane, dataPlaneReason string
 	routerPath, survives       string
 
@@ -103,20 +105,12 @@ func (n *node) openCheckpoint(p paths) error {
 	return nil
 }
 
-func (n *node) findUnderlay() (err error) {
-	var mtu int
-	if n.set.Advertise != "" {
-		if n.addrs, mtu, err = link.ResolveAdvertise(n.set.Advertise); err != nil {
-			return fmt.Errorf("setting ADVERTISE: %w", err)
-		}
-	} else {
-		addr, _, m, err := link.DefaultAddr()
-		if err != nil {
-			return err
-		}
-		n.addrs, mtu = []netip.Addr{addr}, m
+func (n *node) findUnderlay() error {
+	a, err := link.ResolveAdvertise(n.set.Advertise)
+	if err != nil {
+		return fmt.Errorf("setting ADVERTISE: %w", err)
 	}
-	n.underlayMTU = mtu
+	n.addrs, n.forwards, n.underlayMTU = a.Addrs, a.Forwards, a.MTU
 	n.mtu = n.meshOptions().MTU()
 	return nil
 }
@@ -138,7 +132,7 @@ func (n *node) openRouter(p paths) (err error) {
 // start runs every part until one fails or the node is closed.
 func (n *node) start(ctx context.Context) {
 	parts := []func(context.Context) error{
-		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents,
+		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents, n.observe,
 	}
 	if n.esp != nil {
 		parts = append(parts, n.esp.Run)

@@ -114,6 +114,9 @@ func (n *node) status() control.Status {
 		Revision: snap.Revision, Applied: applied, FromDisk: snap.FromDisk,
 		Hosts: len(snap.Hosts), Networks: len(snap.Networks), Endpoints: snap.EndpointCount(), Blocks: len(snap.Blocks),
 		Problems: []string{}, Ignored: n.mesh.Ignored(), Drops: n.dropped()}
+	for _, f := range n.forwards {
+		s.Underlay = append(s.Underlay, f.String())
+	}
 	for _, a := range n.addrs {
 		s.Underlay = append(s.Underlay, fmt.Sprintf("%s:%d", a, n.set.Port))
 	}

@@ -70,15 +70,23 @@ func showStatus(w io.Writer, s control.Status) {
 
 func hostsCommand(a *ask) *cobra.Command {
 	return command(a, "hosts", "the hosts of the environment", func(w io.Writer, hosts []control.Host) {
-		row(w, "NAME", "ID", "ALIVE", "UNDERLAY", "ROUTER", "PLANE", "ENCAP", "ENDPOINTS", "SYSTEM", "VERSION")
+		row(w, "NAME", "ID", "ALIVE", "UNDERLAY", "SEEN AT", "ROUTER", "PLANE", "ENCAP", "ENDPOINTS", "SYSTEM", "VERSION")
 		for _, h := range hosts {
 			name := h.Name
 			if h.Self {
 				name += " *"
 			}
-			row(w, name, h.ID, yes(h.Alive), h.Underlay, h.Router, h.DataPlane, h.Encap, h.Endpoints, h.OS+"/"+h.Arch, h.Version)
+			row(w, name, h.ID, yes(h.Alive), h.Underlay, seenAt(h), h.Router, h.DataPlane, h.Encap, h.Endpoints, h.OS+"/"+h.Arch, h.Version)
 		}
 	})
+}
+
+// seenAt is where other hosts see a host that is behind a NAT.
+func seenAt(h control.Host) string {
+	if len(h.Observed) == 0 {
+		return "-"
+	}
+	return join(h.Observed)
 }
 
 func peersCommand(a *ask) *cobra.Command {

@@ -20,10 +20,11 @@ const silent = 6 * probeEvery
 // hosts, peers, … answer from what is at hand, never from another host.
 func (n *node) hosts() []control.Host {
 	snap := n.store.Snapshot()
+	seen := mesh.Sightings(snap)
 	rows := make([]control.Host, 0, len(snap.Hosts))
 	for id, h := range snap.Hosts {
 		rows = append(rows, control.Host{ID: id, Name: h.Name, Self: id == n.id.HostID, Alive: snap.Alive[id],
-			Underlay: underlayOf(h), Router: h.Router, DataPlane: h.DataPlane, Encap: h.Encap, OS: h.OS, Arch: h.Arch,
+			Underlay: underlayOf(h), Observed: seen[id], Router: h.Router, DataPlane: h.DataPlane, Encap: h.Encap, OS: h.OS, Arch: h.Arch,
 			Version: h.Version, Endpoints: len(snap.Endpoints[id]), Since: h.Since})
 	}
 	slices.SortFunc(rows, func(a, b control.Host) int {
@@ -33,7 +34,10 @@ func (n *node) hosts() []control.Host {
 }
 
 func underlayOf(h store.Host) string {
-	if len(h.Addrs) == 0 {
+	switch {
+	case len(h.Forwards) > 0:
+		return h.Forwards[0].String()
+	case len(h.Addrs) == 0:
 		return ""
 	}
 	return netip.AddrPortFrom(h.Addrs[0], h.Port).String()
@@ -55,6 +59,7 @@ func (n *node) peers() []control.Peer {
 	for _, s := range n.handshake.Status() {
 		shaken[s.HostID] = s
 	}
+	nats := n.nats(snap, shaken)
 	rows := make([]control.Peer, 0, len(snap.Hosts))
 	for id, h := range snap.Hosts {
 		if id == n.id.HostID {
@@ -63,6 +68,9 @@ func (n *node) peers() []control.Peer {
 		c, s := counted[id], shaken[id]
 		rtt, answered := n.prober.last(id)
 		state, reason := peerState(s, h, later(answered, c.LastRx), time.Now())
+		if state != "up" && (state == "silent" || s.Attempts > 1) {
+			reason += natNote(nats(n.id.HostID), nats(id))
+		}
 		p := control.Peer{ID: id, Name: h.Name, State: state, Reason: reason, Remote: underlayOf(h), Encap: string(wanted[id].Encap),
 			LastHandshake: s.LastHandshake, LastRx: c.LastRx, RTT: rtt, MTU: wanted[id].MTU, RxBytes: c.RxBytes, TxBytes: c.TxBytes,
 			RxPackets: c.RxPackets, TxPackets: c.TxPackets, Drops: c.Drops, DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason,

@@ -78,7 +78,7 @@ func (k keys) SAs() map[string]ipsec.SASet { return k.loop.SAs() }
 func (k keys) SetPeers(peers []mesh.Peer) {
 	list := make([]handshake.Peer, len(peers))
 	for i, p := range peers {
-		list[i] = handshake.Peer{HostID: p.ID, Public: p.Key, Remote: p.Remote}
+		list[i] = handshake.Peer{HostID: p.ID, Public: p.Key, Remote: p.Remote, Addrs: p.Addrs, Near: p.Near}
 	}
 	k.loop.SetPeers(list)
 }
@@ -95,6 +95,7 @@ func (n *node) openDrivers(p paths) error {
 	if err != nil {
 		return err
 	}
+	n.fact = fact
 	n.store.SetHost(fact)
 	return nil
 }

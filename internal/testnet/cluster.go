@@ -18,6 +18,7 @@ type Options struct {
 	Docker bool // a dockerd in each, with the image of Image
 	MTU    int  // of the underlay, bytes; 0: 1500
 	ESP    bool // the watch lets IP protocol 50 pass between hosts
+	NAT    bool // there will be NATs, and LANs behind them: the watch lets their ports and addresses pass
 }
 
 // Cluster is an underlay with hosts on it. Methods may be called concurrently.
@@ -32,7 +33,8 @@ type Cluster struct {
 	o        Options
 	image    []byte // tar
 	underlay *space
-	mu       sync.Mutex // Hosts
+	mu       sync.Mutex // Hosts, nats
+	nats     []*NAT
 }
 
 // New makes a cluster. Leftovers of earlier runs that were killed are removed first. The caller closes what is returned.
@@ -146,6 +148,9 @@ func (c *Cluster) spaces() []*space {
 		if h != nil {
 			all = append(all, h.space)
 		}
+	}
+	for _, n := range c.nats {
+		all = append(all, n.space)
 	}
 	if c.underlay != nil {
 		all = append(all, c.underlay)

@@ -29,9 +29,22 @@ func (c *Cluster) setupUnderlay(ctx context.Context) error {
 
 // plug joins a space to the underlay: eth0 there, a bridge port of the space's name here.
 func (c *Cluster) plug(ctx context.Context, s *space, addr netip.Addr) error {
-	err := c.batch(ctx,
+	if err := c.connect(ctx, c.underlay, "br0", s, netip.PrefixFrom(addr, underlayPrefix.Bits())); err != nil {
+		return err
+	}
+	setup := fmt.Sprintf("ip addr add %s/32 dev lo && sysctl -qw net.ipv4.ip_forward=1", Internet)
+	if addr != outsideAddr {
+		setup = fmt.Sprintf("ip route add default via %s", outsideAddr)
+	}
+	_, err := s.run(ctx, "sh", "-c", setup)
+	return err
+}
+
+// connect gives a space eth0 with an address, on a bridge in another one, with a port of the space's name there.
+func (c *Cluster) connect(ctx context.Context, at *space, bridge string, s *space, addr netip.Prefix) error {
+	err := at.batch(ctx,
 		fmt.Sprintf("link add %s mtu %d type veth peer name eth0 mtu %[2]d netns %d", s.name, c.o.MTU, s.pid()),
-		fmt.Sprintf("link set %s master br0 up", s.name))
+		fmt.Sprintf("link set %s master %s up", s.name, bridge))
 	if err != nil {
 		return err
 	}
@@ -39,13 +52,7 @@ func (c *Cluster) plug(ctx context.Context, s *space, addr netip.Addr) error {
 	if _, err := s.run(ctx, "ethtool", "-K", "eth0", "tso", "off", "gso", "off", "tx-udp-segmentation", "off"); err != nil {
 		return err
 	}
-	setup := fmt.Sprintf("ip addr add %s/%d dev eth0 && ip link set eth0 up", addr, underlayPrefix.Bits())
-	if addr == outsideAddr {
-		setup += fmt.Sprintf(" && ip addr add %s/32 dev lo && sysctl -qw net.ipv4.ip_forward=1", Internet)
-	} else {
-		setup += fmt.Sprintf(" && ip route add default via %s", outsideAddr)
-	}
-	_, err = s.run(ctx, "sh", "-c", setup)
+	_, err = s.run(ctx, "sh", "-c", fmt.Sprintf("ip addr add %s dev eth0 && ip link set eth0 up", addr))
 	return err
 }
 
@@ -58,11 +65,16 @@ func (c *Cluster) SetPort(ctx context.Context, h *Host, up bool) error {
 	return c.batch(ctx, "link set "+h.Name+" "+state)
 }
 
-// batch runs lines of ip(8) in the underlay's network namespace. It does not enter the process namespace, so that `netns PID` means
-// what this program means.
+// batch runs lines of ip(8) in the underlay's network namespace.
 func (c *Cluster) batch(ctx context.Context, lines ...string) error {
-	cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(c.underlay.pid()), "-n", "ip", "-batch", "-")
+	return c.underlay.batch(ctx, lines...)
+}
+
+// batch runs lines of ip(8) in the space's network namespace. It does not enter the process namespace, so that `netns PID` means
+// what this program means.
+func (s *space) batch(ctx context.Context, lines ...string) error {
+	cmd := exec.CommandContext(ctx, "nsenter", "-t", strconv.Itoa(s.pid()), "-n", "ip", "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
-	_, err := output(cmd, "underlay", lines)
+	_, err := output(cmd, s.name, lines)
 	return err
 }

@@ -15,12 +15,21 @@ var Pools = []netip.Prefix{
 // Watch starts the leak harness on the cluster's underlay: ESP and handshake on UDP 4500 and etcd may cross, with Options.ESP
 // also ESP by itself, and nothing else.
 func (c *Cluster) Watch() (*leak.Watch, error) {
-	return leak.Start(c.Enter, leak.Rules{
-		Hosts:      underlayPrefix,
+	return leak.Start(c.Enter, c.rules())
+}
+
+func (c *Cluster) rules() leak.Rules {
+	hosts := underlayPrefix
+	if c.o.NAT {
+		hosts = lans
+	}
+	return leak.Rules{
+		Hosts:      hosts,
 		Outside:    []netip.Prefix{netip.PrefixFrom(outsideAddr, 32), netip.PrefixFrom(Internet, 32)},
 		Containers: Pools,
 		UDP:        []uint16{4500},
 		TCP:        []uint16{2379, 2380},
 		ESP:        c.o.ESP,
-	})
+		NAT:        c.o.NAT,
+	}
 }

@@ -8,7 +8,7 @@
 // removes), in one datagram, or in two when it is longer than 1200 bytes. Numbers are big-endian. Each datagram starts with:
 //
 //	byte   0      type: 1 init, 2 response, 3 cookie, 4 init with cookie
-//	byte   1      version: 1
+//	byte   1      version: 2
 //	byte   2      part, from 0
 //	byte   3      parts: 1 or 2; of two, the first datagram has 1200 bytes
 //	bytes  4-7    sender's index: random, the same in both parts of a message
@@ -35,6 +35,7 @@
 //	  bytes 12-1195  ML-KEM-768 encapsulation key (FIPS 203)
 //	  byte   1196    number of ciphers, then two bytes for each (ipsec.Cipher), the preferred one first
 //	  then           length (one byte) and bytes of the sender's host ID, then of the receiver's
+//	  then           address (IPv4 mapped into IPv6) and port that the init is sent to, 18 bytes
 //	  then           if the sender has a PPK: number of those that it accepts (1 to 4), the preferred one first, 8 bytes of
 //	                 each: HMAC-SHA256 over "meshsec ppk" | ML-KEM-768 encapsulation key of this init, key: the PPK
 //	  then           nothing yet; what a later version puts here is ignored
@@ -79,9 +80,13 @@
 //
 // A peer is where its last authentic packet came from (a response, the packet that confirms a pair, and what the data plane
 // tells of the pair in use, ipsec.PeerMoved), until its fact changes. An init alone moves nobody: it may be a replay. Its
-// response goes to where it came from all the same. Inits without an answer go to the fact's address every other time. When
-// nothing comes back though the tunnel is probed (ipsec.PeerSilent), a handshake begins. The responses tell an initiator how
-// it is seen; if not at an address of its own, there is a NAT between, to which a keepalive goes every 20 s.
+// response goes to where it came from all the same. When nothing comes back though the tunnel is probed (ipsec.PeerSilent), or
+// when other hosts see the peer elsewhere, a handshake begins. Response and init tell the other side how it is seen; if not at an
+// address of its own, there is a NAT between, to which a keepalive goes every 20 s.
+//
+// Inits without an answer go in turn to where the peer was seen, to its fact's addresses and to those at which other hosts see it
+// (Peer.Addrs); the back-off grows with each round. To all the others a keepalive goes at the same time: it opens this host's
+// NAT for what comes from there. As both hosts do so, the init of one passes when both NATs are open.
 //
 // # Which pair is used
 //

@@ -2,7 +2,6 @@ package handshake
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -53,6 +52,7 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI, from 
 	if pr == p.out {
 		if !known {
 			m.settle(p)
+			m.shorten(now, p)
 		}
 		if moved {
 			return []Output{SAsChanged{host}}
@@ -60,7 +60,10 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI, from 
 		return nil
 	}
 	p.adopt(pr)
+	p.observed = pr.target
+	m.keepAlive(now, p)
 	m.settle(p)
+	m.shorten(now, p)
 	// A packet of ours proves the pair to the initiator, without waiting for one of its later probes.
 	return []Output{SAsChanged{host}, Probe{host}}
 }
@@ -84,26 +87,6 @@ func (m *Machine) Silent(now time.Duration, host string) {
 	if p := m.peers[host]; p != nil && p.init == nil && p.out != nil && p.out.confirmed {
 		p.startAt = min(p.startAt, now)
 	}
-}
-
-// move notes where an authentic packet of p came from and says whether that is new.
-func (m *Machine) move(p *peer, from netip.AddrPort) bool {
-	from = unmap(from)
-	if !from.Addr().IsValid() || from.Port() == 0 || from == p.remote() {
-		return false
-	}
-	p.at = from
-	m.locate()
-	return true
-}
-
-// keepAlive begins keepalives to p if there is a NAT between, as p sees this host, and ends them if not.
-func (m *Machine) keepAlive(now time.Duration, p *peer) {
-	if len(m.options.Local) == 0 || slices.Contains(m.options.Local, p.observed) {
-		p.keepAt = never
-		return
-	}
-	p.keepAt = min(p.keepAt, now+keepaliveEvery)
 }
 
 // settle ends all handshaking: the pair in use is proven.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -43,8 +44,8 @@ func (m *Machine) newNoise(initiator bool, peerStatic []byte) (*noise.HandshakeS
 	return noise.NewHandshakeState(c)
 }
 
-// newInit makes an init to p, with fresh ephemeral keys, index and SPI.
-func (m *Machine) newInit(now time.Duration, p *peer) (*initiation, []byte, error) {
+// newInit makes an init to p at an address, with fresh ephemeral keys, index and SPI.
+func (m *Machine) newInit(now time.Duration, p *peer, to netip.AddrPort) (*initiation, []byte, error) {
 	hs, err := m.newNoise(true, p.Public[:])
 	if err != nil {
 		return nil, nil, fmt.Errorf("noise: %w", err)
@@ -62,7 +63,7 @@ func (m *Machine) newInit(now time.Duration, p *peer) (*initiation, []byte, erro
 	}
 	payload := initPayload{
 		generation: i.generation, spi: i.spi, kem: kem, ciphers: m.options.Ciphers,
-		sender: m.id.HostID, receiver: p.HostID, ppks: m.ppkIDs(kem),
+		sender: m.id.HostID, receiver: p.HostID, target: to, ppks: m.ppkIDs(kem),
 	}
 	body, _, _, err := hs.WriteMessage(nil, payload.encode())
 	if err != nil {
@@ -97,7 +98,7 @@ func (m *Machine) answer(now time.Duration, p *peer, hs *noise.HandshakeState, i
 		return nil, nil, err
 	}
 	pr.rank = rank{r.generation, !p.smaller}
-	pr.began, pr.inUntil = now, now+pendingLife
+	pr.began, pr.inUntil, pr.target = now, now+pendingLife, init.target
 	return pr, body, nil
 }
 

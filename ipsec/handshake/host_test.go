@@ -24,10 +24,11 @@ type host struct {
 	booted  time.Duration
 	wake    time.Duration
 	sas     map[string]ipsec.SASet
-	seen    map[ipsec.SPI]bool // inbound SPIs on which a packet was opened
-	given   map[ipsec.SPI]bool // inbound SPIs that were installed since the boot
-	former  map[ipsec.SPI]bool // … and before it, or that a limit took away
-	kept    int                // keepalives
+	seen    map[ipsec.SPI]bool      // inbound SPIs on which a packet was opened
+	given   map[ipsec.SPI]bool      // inbound SPIs that were installed since the boot
+	former  map[ipsec.SPI]bool      // … and before it, or that a limit took away
+	kept    int                     // keepalives
+	opened  map[netip.AddrPort]bool // where packets may come from, as its NAT has seen it send there; nil: everywhere
 	heard   time.Duration
 	probes  int
 	asked   int // for a snapshot
@@ -108,6 +109,7 @@ func (h *host) do(outputs []Output) {
 			h.esp(o.Peer, true)
 		case Keepalive:
 			h.kept++
+			h.pierce(o.To)
 		case NeedSnapshot:
 			h.asked++
 		}
@@ -119,6 +121,7 @@ func (h *host) send(o Send) {
 		h.w.tap(h.source(), o.To, o.Msg)
 	}
 	to, from := h.w.at(o.To), h.source()
+	h.pierce(o.To)
 	h.w.carry(h, to, false, func() { to.receive(from, o.Msg) })
 }
 
@@ -129,6 +132,16 @@ func (h *host) source() netip.AddrPort {
 	}
 	return h.addr
 }
+
+// pierce lets packets from an address through the host's NAT, because one has gone there.
+func (h *host) pierce(to netip.AddrPort) {
+	if h.opened != nil {
+		h.opened[to] = true
+	}
+}
+
+// shut says that the host's NAT lets nothing in from an address.
+func (h *host) shut(from netip.AddrPort) bool { return h.opened != nil && !h.opened[from] }
 
 // remote is where the data plane has a peer.
 func (h *host) remote(peer string) netip.AddrPort {
@@ -142,6 +155,9 @@ func (h *host) remote(peer string) netip.AddrPort {
 }
 
 func (h *host) receive(from netip.AddrPort, msg []byte) {
+	if h.shut(from) {
+		return
+	}
 	h.step(func(now time.Duration) []Output { return h.m.Receive(now, from, msg) })
 }
 
@@ -178,12 +194,13 @@ func (h *host) esp(peer string, echo bool) {
 		return
 	}
 	sa, to, from := *out, h.w.at(h.remote(peer)), h.source()
+	h.pierce(h.remote(peer))
 	h.w.carry(h, to, true, func() { to.open(from, sa, echo) })
 }
 
 // open is the data plane's receipt of a packet.
 func (h *host) open(from netip.AddrPort, sa ipsec.SA, echo bool) {
-	if h.down {
+	if h.down || h.shut(from) {
 		return
 	}
 	event := ipsec.Event{Kind: ipsec.UnknownSPI, SPI: sa.SPI, Remote: from}

@@ -186,7 +186,7 @@ func TestUnusablePayloads(t *testing.T) {
 	_, a, b := newPairWorld(t, 1)
 	meet(t, a, b)
 	p := a.m.peers["b"]
-	p.init, _, _ = a.m.newInit(0, p)
+	p.init, _, _ = a.m.newInit(0, p, b.addr)
 	if _, _, err := a.m.complete(0, p, p.init, make([]byte, 20)); err == nil {
 		t.Error("a response of 20 bytes is accepted")
 	}
@@ -195,7 +195,7 @@ func TestUnusablePayloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	init, body, err := a.m.newInit(0, p)
+	init, body, err := a.m.newInit(0, p, b.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,8 +49,14 @@ type Peer struct {
 	HostID string
 	// Public is the peer's X25519 public key; zero while it is unknown, then no handshake is begun.
 	Public [32]byte
-	// Remote is where handshakes to the peer are sent; invalid while it is unknown.
+	// Remote is where the peer is as long as nothing has come from it; invalid while it is unknown.
 	Remote netip.AddrPort
+	// Addrs are all addresses at which it may be, best first: its own ones, and those at which other hosts see it. Inits that
+	// are not answered go to each in turn. Empty: only Remote.
+	Addrs []netip.AddrPort
+	// Near says that both hosts are behind one NAT: Addrs are tried before the address at which the peer was seen, for that
+	// may be the NAT's.
+	Near bool
 }
 
 // Options are what may differ between hosts of one environment. The zero value is good for use.

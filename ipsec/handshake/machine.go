@@ -101,12 +101,14 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 	want := make(map[string]Peer, len(peers))
 	for _, p := range peers {
 		p.Remote = unmap(p.Remote)
+		p.Addrs = unmapAll(p.Addrs)
 		want[p.HostID] = p
 	}
 	delete(want, m.id.HostID)
 	for _, id := range slices.Sorted(maps.Keys(m.peers)) {
 		old, w := m.peers[id], want[id]
 		if _, ok := want[id]; ok && w.Public == old.Public {
+			m.search(now, old, w)
 			if w.Remote != old.Remote {
 				if old.at.IsValid() {
 					outputs = append(outputs, SAsChanged{id})
@@ -129,19 +131,6 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 	}
 	m.locate()
 	return outputs
-}
-
-// locate notes at which addresses the peers are: where they were seen, then where their facts say.
-func (m *Machine) locate() {
-	clear(m.remotes)
-	all := m.sorted()
-	for _, where := range []func(*peer) netip.AddrPort{func(p *peer) netip.AddrPort { return p.at }, func(p *peer) netip.AddrPort { return p.Remote }} {
-		for _, p := range all {
-			if a := where(p); a.IsValid() && m.remotes[a] == nil {
-				m.remotes[a] = p
-			}
-		}
-	}
 }
 
 // start makes a handshake due at once, with the back-off at its beginning.
@@ -198,5 +187,3 @@ func (m *Machine) SAs() map[string]ipsec.SASet {
 
 // Drops counts the messages that were dropped, by reason. The caller owns the result.
 func (m *Machine) Drops() map[string]uint64 { return maps.Clone(m.drops) }
-
-func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -51,6 +51,7 @@ type pair struct {
 	rank      rank
 	in, out   ipsec.SA
 	from      netip.AddrPort // where its init came from (begun there)
+	target    netip.AddrPort // where its init was sent to, where the peer sees this host (begun there)
 	began     time.Duration  // when its init was sent (begun here) or came in
 	begunHere bool
 	confirmed bool          // a packet has come in on in

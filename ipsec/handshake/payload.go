@@ -13,7 +13,8 @@ import (
 // Offsets and lengths in the payloads, as in the package comment.
 const (
 	initFixed      = 12 + mlkem.EncapsulationKeySize768
-	responseFixed  = 14 + mlkem.CiphertextSize768 + 18 + 4
+	addrLen        = 16 + 2
+	responseFixed  = 14 + mlkem.CiphertextSize768 + addrLen + 4
 	maxCiphers     = 16
 	minSPI         = 256 // 0 to 255 are reserved (RFC 4303, section 2.1)
 	maxGeneration  = 1 << 62
@@ -29,12 +30,13 @@ type initPayload struct {
 	spi              ipsec.SPI // towards the sender
 	kem              []byte    // encapsulation key
 	ciphers          []ipsec.Cipher
-	sender, receiver string  // host IDs
-	ppks             []ppkID // that the sender accepts; none: only no PPK
+	sender, receiver string         // host IDs
+	target           netip.AddrPort // where the init is sent to
+	ppks             []ppkID        // that the sender accepts; none: only no PPK
 }
 
 func (p initPayload) encode() []byte {
-	b := make([]byte, 0, initFixed+4+2*len(p.ciphers)+len(p.sender)+len(p.receiver)+ppkIDSize*len(p.ppks))
+	b := make([]byte, 0, initFixed+4+2*len(p.ciphers)+len(p.sender)+len(p.receiver)+addrLen+ppkIDSize*len(p.ppks))
 	b = binary.BigEndian.AppendUint64(b, p.generation)
 	b = binary.BigEndian.AppendUint32(b, uint32(p.spi))
 	b = append(b, p.kem...)
@@ -43,6 +45,7 @@ func (p initPayload) encode() []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(c))
 	}
 	b = appendID(appendID(b, p.sender), p.receiver)
+	b = appendAddr(b, p.target)
 	if len(p.ppks) > 0 {
 		b = append(b, byte(len(p.ppks)))
 	}
@@ -72,13 +75,24 @@ func parseInit(b []byte) (p initPayload, err error) {
 	var ok1, ok2 bool
 	p.sender, b, ok1 = cutID(b)
 	p.receiver, b, ok2 = cutID(b)
-	if !ok1 || !ok2 || p.spi < minSPI || p.generation > maxGeneration {
+	if !ok1 || !ok2 || len(b) < addrLen || p.spi < minSPI || p.generation > maxGeneration {
 		return p, errPayload
 	}
-	if p.ppks, ok1 = cutPPKs(b); !ok1 {
+	p.target = parseAddr(b)
+	if p.ppks, ok1 = cutPPKs(b[addrLen:]); !ok1 {
 		return p, errPayload
 	}
 	return p, nil
+}
+
+// appendAddr adds an address, IPv4 mapped into IPv6, and its port.
+func appendAddr(b []byte, a netip.AddrPort) []byte {
+	addr := a.Addr().As16()
+	return binary.BigEndian.AppendUint16(append(b, addr[:]...), a.Port())
+}
+
+func parseAddr(b []byte) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b)).Unmap(), binary.BigEndian.Uint16(b[16:]))
 }
 
 func appendID(b []byte, id string) []byte { return append(append(b, byte(len(id))), id...) }
@@ -107,8 +121,7 @@ func (p responsePayload) encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(p.spi))
 	b = binary.BigEndian.AppendUint16(b, uint16(p.cipher))
 	b = append(b, p.kem...)
-	addr := p.observed.Addr().As16()
-	b = binary.BigEndian.AppendUint16(append(b, addr[:]...), p.observed.Port())
+	b = appendAddr(b, p.observed)
 	return binary.BigEndian.AppendUint32(b, uint32(p.sending))
 }
 
@@ -120,9 +133,8 @@ func parseResponse(b []byte) (p responsePayload, err error) {
 	p.spi = ipsec.SPI(binary.BigEndian.Uint32(b[8:]))
 	p.cipher = ipsec.Cipher(binary.BigEndian.Uint16(b[responseCipher:]))
 	p.kem = b[14:responseAddr]
-	addr := netip.AddrFrom16([16]byte(b[responseAddr:])).Unmap()
-	p.observed = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[responseAddr+16:]))
-	p.sending = ipsec.SPI(binary.BigEndian.Uint32(b[responseAddr+18:]))
+	p.observed = parseAddr(b[responseAddr:])
+	p.sending = ipsec.SPI(binary.BigEndian.Uint32(b[responseAddr+addrLen:]))
 	if p.spi < minSPI || p.generation > maxGeneration {
 		return p, errPayload
 	}

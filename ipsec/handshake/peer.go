@@ -28,13 +28,16 @@ type peer struct {
 	probeAt    time.Duration // when the next probe is due
 	probes     int           // sent for out
 	unknownAt  time.Duration // before this, unknown SPIs start nothing
+	searchAt   time.Duration // before this, another address of the peer starts nothing
+	tried      time.Duration // when the last init was sent
+	shortened  bool          // a handshake has looked for a shorter way than the one in use
 	keepAt     time.Duration // when the next keepalive is due; never: there is no NAT between
 
 	cookie      []byte        // that the peer has asked for; nil: none
 	cookieUntil time.Duration // when the cookie is too old
 
 	attempts int            // inits sent since the last success
-	observed netip.AddrPort // of this host, as the peer sees it
+	observed netip.AddrPort // of this host, as the peer sees it; invalid: not known
 	note     string         // what went wrong last
 }
 
@@ -47,14 +50,6 @@ func (p *peer) remote() netip.AddrPort {
 		return p.at
 	}
 	return p.Remote
-}
-
-// target is where the next init goes. Every other one that is not answered tries the fact: the peer may have come back.
-func (p *peer) target() netip.AddrPort {
-	if p.attempts%2 == 0 && p.Remote.IsValid() {
-		return p.Remote
-	}
-	return p.remote()
 }
 
 // insert adds a pair and keeps the bounds; it returns the pairs that had to go.

@@ -135,7 +135,7 @@ func TestPPKIsNoOracle(t *testing.T) {
 	_, a, b := sharing(t, standardSuite, []Secret{former}, []Secret{former})
 	p, names := a.m.peers["b"], map[ppkID]bool{}
 	for range 3 {
-		init, body, err := a.m.newInit(0, p)
+		init, body, err := a.m.newInit(0, p, b.addr)
 		if err != nil {
 			t.Fatal(err)
 		}

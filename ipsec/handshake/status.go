@@ -3,6 +3,7 @@ package handshake
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -59,15 +60,15 @@ func (m *Machine) status(p *peer) PeerStatus {
 		s.LastHandshake = p.out.out.Created
 		s.Cipher, s.In, s.Out = p.out.out.Cipher, p.out.in.SPI, p.out.out.SPI
 	}
-	s.State, s.Reason = p.explain()
+	s.State, s.Reason = p.explain(m.addresses(p))
 	if s.Reason != "" && p.note != "" {
 		s.Reason += "; " + p.note
 	}
 	return s
 }
 
-// explain says where the peer stands and, unless all is well, why.
-func (p *peer) explain() (State, string) {
+// explain says where the peer stands and, unless all is well, why. tried are its addresses.
+func (p *peer) explain(tried []netip.AddrPort) (State, string) {
 	switch {
 	case p.out != nil && p.out.confirmed:
 		if p.attempts > 1 {
@@ -89,5 +90,9 @@ func (p *peer) explain() (State, string) {
 	case p.attempts == 1:
 		return StateStarting, fmt.Sprintf("waiting for the first answer from %v", p.remote())
 	}
-	return StateStarting, fmt.Sprintf("no answer from %v in %d attempts", p.remote(), p.attempts)
+	list := make([]string, len(tried))
+	for i, a := range tried {
+		list[i] = a.String()
+	}
+	return StateStarting, fmt.Sprintf("no answer from %s in %d attempts", strings.Join(list, ", "), p.attempts)
 }

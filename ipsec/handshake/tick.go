@@ -59,14 +59,17 @@ func (m *Machine) probe(p *peer) Output {
 // begin sends a fresh init in place of the one that may be outstanding.
 func (m *Machine) begin(now time.Duration, p *peer) []Output {
 	m.cancel(p)
+	addrs := m.addresses(p)
+	to := addrs[p.attempts%len(addrs)]
 	p.attempts++
-	p.startAt = now + m.backOff(p.attempts)
-	init, body, err := m.newInit(now, p)
+	p.shortened = p.shortened || p.out != nil && p.out.confirmed
+	p.startAt = now + m.backOff((p.attempts+len(addrs)-1)/len(addrs))
+	init, body, err := m.newInit(now, p, to)
 	if err != nil {
 		p.note = fmt.Sprintf("no init could be made: %v", err)
 		return nil
 	}
-	p.init = init
+	p.init, p.tried = init, now
 	m.inits[init.index] = p
 	h := header{kind: typeInit, sender: init.index}
 	if now >= p.cookieUntil {
@@ -77,17 +80,24 @@ func (m *Machine) begin(now time.Duration, p *peer) []Output {
 	}
 	var outputs []Output
 	for _, d := range splitWith(p.cookie, h, body, macKey(p.Public[:])) {
-		outputs = append(outputs, Send{p.target(), d})
+		outputs = append(outputs, Send{to, d})
+	}
+	if p.out == nil || p.attempts > 1 {
+		for _, a := range addrs {
+			if a != to {
+				outputs = append(outputs, Keepalive{a})
+			}
+		}
 	}
 	return outputs
 }
 
-// backOff is how long the given attempt, from 1, waits for its response. The jitter keeps hosts that were started together
-// from staying in step.
-func (m *Machine) backOff(attempt int) time.Duration {
+// backOff is how long an attempt of the given round, from 1, waits for its response. A round tries every address of the peer.
+// The jitter keeps hosts that were started together from staying in step.
+func (m *Machine) backOff(round int) time.Duration {
 	wait := maxRetry
-	if attempt < 5 {
-		wait = firstRetry << (attempt - 1)
+	if round < 5 {
+		wait = firstRetry << (round - 1)
 	}
 	n, err := m.random32()
 	if err != nil {

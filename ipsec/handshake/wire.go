@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	protocolVersion = 1
+	protocolVersion = 2
 
 	typeInit       = 1
 	typeResponse   = 2

@@ -50,7 +50,7 @@ func TestMalformedHeaders(t *testing.T) {
 	for name, change := range map[string]func(d []byte) []byte{
 		"type 0":            func(d []byte) []byte { d[0] = 0; return d },
 		"type 3":            func(d []byte) []byte { d[0] = 3; return d },
-		"version":           func(d []byte) []byte { d[1] = 2; return d },
+		"version":           func(d []byte) []byte { d[1] = 1; return d },
 		"no parts":          func(d []byte) []byte { d[3] = 0; return d },
 		"three parts":       func(d []byte) []byte { d[3] = 3; return d },
 		"part beyond":       func(d []byte) []byte { d[2] = 1; return d },
@@ -69,7 +69,7 @@ func TestMalformedHeaders(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	i := initPayload{7, 256, bytes.Repeat([]byte{1}, 1184), []ipsec.Cipher{20, 28, 99}, "alpha", "beta", make([]ppkID, 2)}
+	i := initPayload{7, 256, bytes.Repeat([]byte{1}, 1184), []ipsec.Cipher{20, 28, 99}, "alpha", "beta", elsewhere, make([]ppkID, 2)}
 	later := append(i.encode(), "fields of a later version"...)
 	if got, err := parseInit(later); err != nil || !reflect.DeepEqual(got, i) {
 		t.Errorf("%+v, %v", got, err)
@@ -94,12 +94,12 @@ func TestPayloads(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]initPayload{
-		"reserved SPI":     {7, 255, i.kem, nil, "a", "b", nil},
-		"generation":       {1 << 63, 256, i.kem, nil, "a", "b", nil},
-		"no sender":        {7, 256, i.kem, nil, "", "b", nil},
-		"no receiver":      {7, 256, i.kem, nil, "a", "", nil},
-		"too many PPKs":    {7, 256, i.kem, nil, "a", "b", make([]ppkID, 5)},
-		"too many ciphers": {7, 256, i.kem, make([]ipsec.Cipher, 17), "a", "b", nil},
+		"reserved SPI":     {7, 255, i.kem, nil, "a", "b", elsewhere, nil},
+		"generation":       {1 << 63, 256, i.kem, nil, "a", "b", elsewhere, nil},
+		"no sender":        {7, 256, i.kem, nil, "", "b", elsewhere, nil},
+		"no receiver":      {7, 256, i.kem, nil, "a", "", elsewhere, nil},
+		"too many PPKs":    {7, 256, i.kem, nil, "a", "b", elsewhere, make([]ppkID, 5)},
+		"too many ciphers": {7, 256, i.kem, make([]ipsec.Cipher, 17), "a", "b", elsewhere, nil},
 	} {
 		if _, err := parseInit(bad.encode()); err == nil {
 			t.Error(name, "is accepted")

@@ -116,7 +116,7 @@ func (w *Watch) judgeIPv4(b []byte) (name, why string) {
 		return name, w.judgeQuoted(p)
 	case p.later:
 		return name, "a fragment"
-	case p.proto == protoUDP && p.either(w.rules.UDP), p.proto == protoTCP && p.either(w.rules.TCP), p.proto == protoESP && w.rules.ESP:
+	case p.proto == protoUDP && (w.rules.NAT || p.either(w.rules.UDP)), p.proto == protoTCP && p.either(w.rules.TCP), p.proto == protoESP && w.rules.ESP:
 		return name, ""
 	}
 	return name, name + " between hosts"

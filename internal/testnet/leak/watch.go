@@ -22,6 +22,7 @@ type Rules struct {
 	Containers []netip.Prefix // addresses that must never be seen outside of ESP
 	UDP, TCP   []uint16       // ports between hosts
 	ESP        bool           // IP protocol 50 between hosts
+	NAT        bool           // UDP between hosts has any ports: a NAT chooses them
 }
 
 // Watch captures until Close. Its methods may be called concurrently.
