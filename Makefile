@@ -49,8 +49,9 @@ model: setup ## the model of handshake and rekeying, checked by Spin
 lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
 	@KERNEL=$(KERNEL) scripts/lab
 
-lab-arm64: plugin ## an emulated arm64 machine, joined by a wire to an x86-64 one
+lab-arm64: plugin ## the agent on an emulated arm64 machine, joined by a wire to an x86-64 one: both ping through ESP
 	@scripts/setup lab
+	$(MAKE) -s build ARCH=arm64
 	$(GO) build -o bin/lab ./internal/lab
 	bin/lab -pair -- internal/lab/proof/joined
 

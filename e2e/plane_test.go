@@ -9,44 +9,52 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// planes are the data planes that the hosts get, one after the other, from MESHSEC_E2E_DATAPLANE: values of DATAPLANE, or
-// mixed, with which the hosts take the three values in turn. Without it there is no setting.
+// planes are the data planes that the hosts get, one after the other, from MESHSEC_E2E_DATAPLANE: values of DATAPLANE; mixed,
+// with which the hosts take the three values in turn; or esp, the kernel's without UDP. Without it there is no setting.
 var planes = strings.Split(os.Getenv("MESHSEC_E2E_DATAPLANE"), ",")
 
 // planeSettings are the plugin's settings that choose the host's data plane, the first of planes.
 func planeSettings(h *testnet.Host) []string {
-	plane := planes[0]
-	if plane == "mixed" {
+	plane, encap := planes[0], "udp"
+	switch plane {
+	case "":
+		return nil
+	case "mixed":
 		n, _ := strconv.Atoi(strings.TrimPrefix(h.Name, "h"))
 		plane = []string{"auto", "kernel", "userspace"}[n%3]
+	case "esp":
+		plane, encap = "kernel", "esp"
 	}
-	if plane == "" {
-		return nil
-	}
-	return []string{"DATAPLANE=" + plane}
+	return []string{"DATAPLANE=" + plane, "ENCAP=" + encap}
 }
 
 // TestPlanes runs what the data plane makes a difference to on each plane of MESHSEC_E2E_DATAPLANE, in one cluster whose hosts
-// change from one to the next.
+// change from one to the next. The first plane gets all of it, the others what can differ there.
 func TestPlanes(t *testing.T) {
 	if planes[0] == "" {
 		t.Skip("no planes in MESHSEC_E2E_DATAPLANE")
 	}
-	for {
+	for first := true; ; first = false {
 		t.Run(planes[0], func(t *testing.T) {
 			t.Run("DataPlane", TestDataPlane)
 			t.Run("EachHost", eachHost)
-			t.Run("Peers", TestPeers)
-			t.Run("VethDeleted", TestVethDeleted)
 			t.Run("RouterDown", TestRouterDown)
-			t.Run("AgentKilled", TestAgentKilled)
-			t.Run("HostilePackets", TestHostilePackets)
-			t.Run("PlaintextNotLetIn", TestPlaintextNotLetIn)
+			if planes[0] == "esp" {
+				t.Run("NothingLost", nothingLost)
+			}
+			if first {
+				t.Run("Peers", TestPeers)
+				t.Run("VethDeleted", TestVethDeleted)
+				t.Run("AgentKilled", TestAgentKilled)
+				t.Run("HostilePackets", TestHostilePackets)
+				t.Run("PlaintextNotLetIn", TestPlaintextNotLetIn)
+			}
 		})
 		if len(planes) == 1 {
 			break
@@ -55,6 +63,39 @@ func TestPlanes(t *testing.T) {
 		shared(t).changePlane(t)
 	}
 	t.Run("LateHost", TestLateHost)
+}
+
+// nothingLost: with the kernel plane and without UDP, no packet needs the agent: it is killed, disabled and enabled.
+func nothingLost(t *testing.T) {
+	s := shared(t)
+	from, to, flow := fault(t, s)
+	for _, h := range []*testnet.Host{from.Host, to.Host} {
+		if _, err := h.KillAgent(unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the agent of "+h.Name, func() error { return answers(t, h) })
+		s.disabled(t, h, nil, from, to)
+		eventually(t, "the agent of "+h.Name, func() error { return answers(t, h) })
+		if err := flow.Goes(t.Context(), patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lost := flow.Stop(); lost > 0 {
+		t.Errorf("%d pings, one each 10 ms, lost by killing, disabling and enabling the agents of both hosts", lost)
+	}
+}
+
+// answers: the host's agent is up and all is well with it.
+func answers(t *testing.T, h *testnet.Host) error {
+	t.Helper()
+	var status control.Status
+	if err := h.MeshsecJSON(t.Context(), &status, "status"); err != nil {
+		return err
+	}
+	if status.Health != control.OK {
+		return fmt.Errorf("%s", status.Health)
+	}
+	return nil
 }
 
 // eachHost is TestEveryPair with one container on each host.
@@ -106,7 +147,10 @@ func TestDataPlane(t *testing.T) {
 		if err := h.MeshsecJSON(t.Context(), &status, "status"); err != nil {
 			t.Fatal(err)
 		}
-		told := strings.TrimPrefix(strings.Join(planeSettings(h), ""), "DATAPLANE=")
+		told := ""
+		if settings := planeSettings(h); settings != nil {
+			told = strings.TrimPrefix(settings[0], "DATAPLANE=")
+		}
 		if told == "auto" && testnet.InLab() {
 			told = "kernel" // the laboratory's kernels have all that it takes
 		}

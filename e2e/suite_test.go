@@ -73,7 +73,7 @@ func unwatched(t *testing.T) *suite {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		if sharedSuite, errShared = newSuite(ctx, testnet.Options{Hosts: 3, Docker: true}); errShared == nil {
+		if sharedSuite, errShared = newSuite(ctx, testnet.Options{Hosts: 3, Docker: true, ESP: slices.Contains(planes, "esp")}); errShared == nil {
 			errShared = sharedSuite.joinAll(ctx)
 		}
 	})
