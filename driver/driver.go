@@ -25,6 +25,8 @@ type Links interface {
 	DelVeth(containerEnd, routerEnd string) error
 	// Veths lists the router ends that are there.
 	Veths() ([]string, error)
+	// GiveService gives a container, by the file of its network namespace, its route to the services by the pair.
+	GiveService(sandbox, routerEnd string) error
 }
 
 // Options of a Driver.
@@ -34,6 +36,9 @@ type Options struct {
 	// Docker is the engine's API, for what Docker does not tell. nil: endpoints have no names but those that engines from
 	// 29 on send, and what Docker forgot is not collected.
 	Docker *engine.Client
+	// Sandbox says where this process finds the network namespace that Docker calls by a path. nil: containers get no route
+	// to services of this host.
+	Sandbox func(key string) string
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Log gets what happens in the background. nil: nothing is logged.
@@ -73,6 +78,9 @@ func New(st *store.Store, cp *store.Checkpoint, links Links, o Options) *Driver 
 func (d *Driver) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { d.keepNetworks(ctx) })
+	if d.o.Sandbox != nil {
+		group.Go(func() { d.keepServices(ctx) })
+	}
 	if d.o.Docker != nil {
 		group.Go(func() { d.watchDocker(ctx) })
 		group.Go(func() { d.listen(ctx) })

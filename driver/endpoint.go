@@ -115,7 +115,10 @@ func (d *Driver) DeleteEndpoint(_ context.Context, _, endpointID string) error {
 		return errors.New("EndpointID is missing in the request")
 	}
 	err := d.cp.Update(func(l *store.Local) error {
-		delete(l.Endpoints, endpointID)
+		if e, ok := l.Endpoints[endpointID]; ok {
+			leave(l, e)
+			delete(l.Endpoints, endpointID)
+		}
 		return nil
 	})
 	return errors.Join(err, d.links.DelVeth(link.EndpointLink(endpointID)))

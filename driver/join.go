@@ -31,7 +31,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	container, router := link.EndpointLink(endpointID)
 	reply := JoinReply{SrcName: container, DstPrefix: devicePrefix}
 	if e.Joined && e.SandboxKey == sandbox && d.there(router) {
-		return reply, nil // made already, and perhaps moved already: not to be made anew
+		return reply.with(e), nil // made already, and perhaps moved already: not to be made anew
 	}
 	if err := ctx.Err(); err != nil {
 		return JoinReply{}, err
@@ -44,8 +44,10 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		if !ok {
 			return errNoEndpoint(endpointID)
 		}
-		e.Joined, e.SandboxKey, e.Link = true, sandbox, container
+		d.join(l, &e, sandbox)
+		e.Link = container
 		l.Endpoints[endpointID] = e
+		reply = reply.with(e)
 		return nil
 	})
 	if err != nil {
@@ -95,8 +97,7 @@ func (d *Driver) plug(n store.LocalNetwork, e store.LocalEndpoint, container, ro
 func (d *Driver) Leave(_ context.Context, _, endpointID string) error {
 	return d.cp.Update(func(l *store.Local) error {
 		if e, ok := l.Endpoints[endpointID]; ok {
-			e.Joined, e.SandboxKey = false, ""
-			l.Endpoints[endpointID] = e
+			leave(l, e)
 		}
 		return nil
 	})

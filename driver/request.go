@@ -1,5 +1,7 @@
 package driver
 
+import "net/netip"
+
 // PoolData is one entry of a network's IPAM data, as Docker sends it: Pool, Gateway and the auxiliary addresses are in
 // CIDR notation.
 type PoolData struct {
@@ -28,7 +30,9 @@ type EndpointReply struct {
 }
 
 // JoinReply answers NetworkDriver.Join: Docker moves the link SrcName into the container and names it DstPrefix and a
-// number. There is no gateway and there are no routes, so Docker gives the container docker_gwbridge for the outside world.
+// number. There is no gateway, so Docker gives the container docker_gwbridge for the outside world. OnLink is an address that is to be
+// reached by this link; invalid: none. Docker refuses two links of a container with one such address.
 type JoinReply struct {
 	SrcName, DstPrefix string
+	OnLink             netip.Addr
 }

@@ -161,6 +161,7 @@ func (d *Driver) collect(l *store.Local, id string) {
 	if !ok {
 		return
 	}
+	leave(l, e)
 	delete(l.Endpoints, id)
 	k := store.AddrKey{Network: e.Network, Addr: e.Addr}
 	if lease, ok := l.Leases[k]; ok && lease.Freed.IsZero() {

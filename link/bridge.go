@@ -11,7 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Bridge is a network's bridge in the router namespace. It has the gateway's address and answers ARP for every address
+// Bridge is a network's bridge in the router namespace. It has the gateway's address, where there are
+// services theirs, and answers ARP for every address
 // that is routed into a tunnel.
 type Bridge struct {
 	Network string           // for messages only
@@ -121,7 +122,7 @@ func (r *Router) convergeBridge(b Bridge) error {
 		errs = append(errs, r.nl.LinkSetHardwareAddr(l, b.MAC))
 	}
 	errs = append(errs, r.Do(func() error { return r.setBridgeSysctls(b.Name) }))
-	errs = append(errs, setAddrs(r.nl, l, netip.PrefixFrom(b.Gateway, b.Pool.Bits()), b.Name))
+	errs = append(errs, setAddrs(r.nl, l, b.Name, r.addrs(b)...))
 	if attrs.Flags&net.FlagUp == 0 {
 		errs = append(errs, r.nl.LinkSetUp(l))
 	}

@@ -35,20 +35,20 @@ const (
 //
 //   - forwarding: between a network's bridge and the tunnels, source and destination both in its pool; ICMP errors of
 //     other hosts' routers; nothing else, so nothing between networks. TCP's MSS is clamped.
-//   - to the router itself: a container's ping of its gateway, and ICMP between router addresses.
+//   - to the router itself: a container's ping of its gateway, its services, and ICMP between router addresses.
 //
 // No connection tracking: it costs, its table can overflow, and nothing here needs it. Traffic within a bridge does
 // not pass (or, if br_netfilter is switched on, is accepted like what leaves).
 func (r *Router) SetFilter(f Filter) error {
 	r.filter.mu.Lock()
 	defer r.filter.mu.Unlock()
-	return r.filter.set(fmt.Sprintf("%+v", f), func(c *nftables.Conn, t *nftables.Table) error {
-		f.build(c, t)
+	return r.filter.set(fmt.Sprintf("%+v %v", f, r.services), func(c *nftables.Conn, t *nftables.Table) error {
+		f.build(c, t, r.services)
 		return nil
 	})
 }
 
-func (f Filter) build(c *nftables.Conn, t *nftables.Table) {
+func (f Filter) build(c *nftables.Conn, t *nftables.Table, services []Service) {
 	drop := nftables.ChainPolicyDrop
 	base := func(name string, hook *nftables.ChainHook) *nftables.Chain {
 		return c.AddChain(&nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook,
@@ -71,6 +71,9 @@ func (f Filter) build(c *nftables.Conn, t *nftables.Table) {
 		add(leave, within(rule{}.iif(n.Bridge)).accept())
 		add(forward, within(rule{}.iif(n.Bridge).oif(n.Bridge)).accept())
 		add(input, rule{}.iif(n.Bridge).ipv4().from(n.Pool).to(host(n.Gateway)).icmp(icmpEchoRequest).accept())
+		for _, s := range services {
+			add(input, rule{}.iif(n.Bridge).ipv4().from(n.Pool).to(host(ServiceAddr)).protocol(s.protocol()).port(s.Port).accept())
+		}
 	}
 	if !f.Routers.IsValid() {
 		return

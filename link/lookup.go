@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -39,25 +40,24 @@ func find(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// setAddrs makes want the only IPv4 address on l that bears the label.
-func setAddrs(h *netlink.Handle, l netlink.Link, want netip.Prefix, label string) error {
+// setAddrs makes these the only IPv4 addresses on l that bear the label.
+func setAddrs(h *netlink.Handle, l netlink.Link, label string, want ...netlink.Addr) error {
 	have, err := list(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
-	found := false
+	same := func(a, b netlink.Addr) bool { return fromIPNet(a.IPNet) == fromIPNet(b.IPNet) }
 	var errs []error
 	for _, a := range have {
-		switch {
-		case a.Label != label:
-		case fromIPNet(a.IPNet) == want:
-			found = true
-		default:
+		if a.Label == label && !slices.ContainsFunc(want, func(w netlink.Addr) bool { return same(a, w) }) {
 			errs = append(errs, h.AddrDel(l, &a))
 		}
 	}
-	if !found {
-		errs = append(errs, h.AddrAdd(l, &netlink.Addr{IPNet: toIPNet(want), Label: label}))
+	for _, w := range want {
+		if !slices.ContainsFunc(have, func(a netlink.Addr) bool { return a.Label == label && same(a, w) }) {
+			w.Label = label
+			errs = append(errs, h.AddrAdd(l, &w))
+		}
 	}
 	return errors.Join(errs...)
 }

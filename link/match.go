@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -74,6 +75,11 @@ func (m rule) inSet(offset uint32, s *nftables.Set) rule {
 
 func (m rule) protocol(p byte) rule {
 	return m.equals(&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, []byte{p})
+}
+
+// port matches the destination of UDP or TCP, after a match on the protocol.
+func (m rule) port(p uint16) rule {
+	return m.equals(payload(expr.PayloadBaseTransportHeader, 2, 2), binary.BigEndian.AppendUint16(nil, p))
 }
 
 // icmp matches ICMP of one type (RFC 792).

@@ -19,6 +19,7 @@ type Router struct {
 	procSys    string
 	now        func() time.Time
 	watchEvery time.Duration
+	services   []Service
 
 	ns, hostNS netns.NsHandle
 	nl, hostNL *netlink.Handle // one per namespace
@@ -123,7 +124,7 @@ func (r *Router) SetAddr(addr netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("router address %s: %w", addr, err)
 	}
-	if err := setAddrs(r.nl, lo, netip.PrefixFrom(addr, 32), AddrLabel); err != nil {
+	if err := setAddrs(r.nl, lo, AddrLabel, netlink.Addr{IPNet: toIPNet(host(addr))}); err != nil {
 		return fmt.Errorf("router address %s: %w", addr, err)
 	}
 	return nil

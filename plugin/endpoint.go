@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"github.com/docker/go-plugins-helpers/network"
 
@@ -53,8 +54,15 @@ func join(ctx context.Context, b backend, req *network.JoinRequest) (any, error)
 	if reply.SrcName == "" { // dockerd would start the container without an interface and without a word
 		return nil, errors.New("join: no interface was made")
 	}
-	return network.JoinResponse{InterfaceName: network.InterfaceName{SrcName: reply.SrcName, DstPrefix: reply.DstPrefix}}, nil
+	response := network.JoinResponse{InterfaceName: network.InterfaceName{SrcName: reply.SrcName, DstPrefix: reply.DstPrefix}}
+	if reply.OnLink.IsValid() {
+		response.StaticRoutes = []*network.StaticRoute{{Destination: netip.PrefixFrom(reply.OnLink, 32).String(), RouteType: connected}}
+	}
+	return response, nil
 }
+
+// connected is libnetwork's type of a route without a next hop, by the interface itself (types.CONNECTED).
+const connected = 1
 
 func leave(ctx context.Context, b backend, req *network.LeaveRequest) (any, error) {
 	if err := checkIDs(req.NetworkID, req.EndpointID); err != nil {

@@ -45,6 +45,8 @@ func (l *links) DelVeth(_, routerEnd string) error {
 	return nil
 }
 
+func (l *links) GiveService(string, string) error { return nil }
+
 func (l *links) Veths() ([]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

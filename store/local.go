@@ -74,7 +74,19 @@ type LocalEndpoint struct {
 	Joined        bool
 	Link          string // the container's end
 	MTU           int    // bytes
+	// Services says who has given, or is to give, the container its route to this host's services by this endpoint.
+	Services RouteGiver
 }
+
+// RouteGiver is who sees to a container's route to the services of its host: it has one, by one of its endpoints.
+type RouteGiver string
+
+// The givers of routes.
+const (
+	RouteNone     RouteGiver = ""       // none by this endpoint
+	RouteByDocker RouteGiver = "docker" // as the answer to Join told it to
+	RouteByAgent  RouteGiver = "agent"  // the agent itself, after the start
+)
 
 // clone copies the struct and its maps, not the maps' values.
 func (l *Local) clone() *Local {

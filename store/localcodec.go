@@ -45,17 +45,18 @@ type identityValue struct {
 
 // endpointValue is a LocalEndpoint without the fact's methods in the way.
 type endpointValue struct {
-	Fact          Endpoint `json:"fact"`
-	DockerNetwork string   `json:"docker_network"`
-	SandboxKey    string   `json:"sandbox_key,omitempty"`
-	Joined        bool     `json:"joined,omitempty"`
-	Link          string   `json:"link,omitempty"`
-	MTU           int      `json:"mtu,omitempty"`
+	Fact          Endpoint   `json:"fact"`
+	DockerNetwork string     `json:"docker_network"`
+	SandboxKey    string     `json:"sandbox_key,omitempty"`
+	Joined        bool       `json:"joined,omitempty"`
+	Link          string     `json:"link,omitempty"`
+	MTU           int        `json:"mtu,omitempty"`
+	Services      RouteGiver `json:"services,omitempty"`
 }
 
 // MarshalJSON writes the fact and this host's part of the endpoint.
 func (e LocalEndpoint) MarshalJSON() ([]byte, error) {
-	return json.Marshal(endpointValue{e.Endpoint, e.DockerNetwork, e.SandboxKey, e.Joined, e.Link, e.MTU})
+	return json.Marshal(endpointValue{e.Endpoint, e.DockerNetwork, e.SandboxKey, e.Joined, e.Link, e.MTU, e.Services})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -64,7 +65,7 @@ func (e *LocalEndpoint) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
 	}
-	*e = LocalEndpoint{v.Fact, v.DockerNetwork, v.SandboxKey, v.Joined, v.Link, v.MTU}
+	*e = LocalEndpoint{v.Fact, v.DockerNetwork, v.SandboxKey, v.Joined, v.Link, v.MTU, v.Services}
 	return nil
 }
 

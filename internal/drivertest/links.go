@@ -15,6 +15,7 @@ type Links struct {
 	mu      sync.Mutex
 	bridges map[string]link.Bridge
 	veths   map[string]link.Veth // by router end
+	served  map[string]string    // sandbox → router end of its route to the services
 	fail    map[string]int
 	// Before, if set, is called with the method's name before each call, without a lock held.
 	Before func(method string)
@@ -93,6 +94,29 @@ func (l *Links) Veths() ([]string, error) {
 	}
 	defer l.mu.Unlock()
 	return slices.Sorted(maps.Keys(l.veths)), nil
+}
+
+// GiveService keeps the route. The pair must be there.
+func (l *Links) GiveService(sandbox, routerEnd string) error {
+	if err := l.enter("GiveService"); err != nil {
+		return err
+	}
+	defer l.mu.Unlock()
+	if _, ok := l.veths[routerEnd]; !ok {
+		return errors.New("veth " + routerEnd + " is not there")
+	}
+	if l.served == nil {
+		l.served = map[string]string{}
+	}
+	l.served[sandbox] = routerEnd
+	return nil
+}
+
+// Served gives the router end that GiveService was last called with for a sandbox.
+func (l *Links) Served(sandbox string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.served[sandbox]
 }
 
 // Veth gives a pair by the name of its container end.
