@@ -161,3 +161,8 @@ func (d *Directory) Pool(addr netip.Addr) (pool netip.Prefix, ok bool) {
 func compareKeys(a, b store.EndpointKey) int {
 	return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Host, b.Host), a.Addr.Compare(b.Addr))
 }
+
+// Named tells whether a name (in lower case) is an endpoint's in networks, not only one that others are below.
+func (d *Directory) Named(name string, networks []string) bool {
+	return slices.ContainsFunc(d.names.get(d.seed, name), func(e *Entry) bool { return slices.Contains(networks, e.Network) })
+}
