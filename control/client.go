@@ -35,6 +35,11 @@ func (c *Client) Get(ctx context.Context, name string, out any) error {
 	return c.do(ctx, http.MethodGet, name, nil, out)
 }
 
+// DNS asks what a container is answered about a name.
+func (c *Client) DNS(ctx context.Context, name, kind, from string) (d DNS, err error) {
+	return d, c.do(ctx, http.MethodGet, "dns?"+url.Values{"name": {name}, "type": {kind}, "from": {from}}.Encode(), nil, &d)
+}
+
 // RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID. ca may be empty, see Source.
 func (c *Client) RemoveHost(ctx context.Context, ref, ca string) (string, error) {
 	var id string

@@ -17,12 +17,18 @@ type fake struct{ tokenErr error }
 func (fake) Status() Status {
 	return Status{Health: Degraded, Problems: []string{"etcd is away"}, HostName: "h1"}
 }
-func (fake) Hosts() []Host              { return []Host{{Name: "h1", Self: true}} }
-func (fake) Peers() []Peer              { return []Peer{{Name: "h2", State: "up", RTT: time.Millisecond}} }
-func (fake) Networks() []Network        { return nil }
-func (fake) Endpoints() []Endpoint      { return nil }
-func (fake) Blocks() []Block            { return nil }
-func (fake) Version() string            { return "v1" }
+func (fake) Hosts() []Host         { return []Host{{Name: "h1", Self: true}} }
+func (fake) Peers() []Peer         { return []Peer{{Name: "h2", State: "up", RTT: time.Millisecond}} }
+func (fake) Networks() []Network   { return nil }
+func (fake) Endpoints() []Endpoint { return nil }
+func (fake) Blocks() []Block       { return nil }
+func (fake) Version() string       { return "v1" }
+func (fake) DNS(name, kind, from string) (DNS, error) {
+	if name == "" {
+		return DNS{}, errors.New("no name")
+	}
+	return DNS{Name: name, Type: kind, From: from}, nil
+}
 func (fake) Authority() (string, error) { return "bundle", nil }
 func (fake) AuthorityExported(remove bool) error {
 	if remove {
@@ -167,6 +173,16 @@ func TestTheAuthorityCrossesTheSocket(t *testing.T) {
 		t.Error(count, err)
 	}
 	if err := c.AddAuthority(t.Context(), "x"); err == nil || err.Error() != "not an authority" {
+		t.Error(err)
+	}
+}
+
+func TestDNSCrossesTheSocket(t *testing.T) {
+	c, _ := serve(t, fake{})
+	if d, err := c.DNS(t.Context(), "web.shop", "A", "a&b"); err != nil || d.Name != "web.shop" || d.Type != "A" || d.From != "a&b" {
+		t.Error(d, err)
+	}
+	if _, err := c.DNS(t.Context(), "", "A", ""); err == nil || err.Error() != "no name" {
 		t.Error(err)
 	}
 }

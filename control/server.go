@@ -22,6 +22,8 @@ type Source interface {
 	Endpoints() []Endpoint
 	Blocks() []Block
 	Version() string
+	// DNS explains what a container of this host (by name, ID or address; empty: any) is answered about a name.
+	DNS(name, kind, from string) (DNS, error)
 	// Token issues an identity for a host.
 	Token(ctx context.Context, want Token) (string, error)
 	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID. ca is the authority with
@@ -79,6 +81,14 @@ func Handler(src Source) http.Handler {
 	view(mux, "endpoints", src.Endpoints)
 	view(mux, "blocks", src.Blocks)
 	view(mux, "version", src.Version)
+	mux.HandleFunc("GET /v1/dns", func(w http.ResponseWriter, r *http.Request) {
+		d, err := src.DNS(r.FormValue("name"), r.FormValue("type"), r.FormValue("from"))
+		if err != nil {
+			reply(w, http.StatusBadRequest, failure{err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, d)
+	})
 	mux.HandleFunc("POST /v1/token", func(w http.ResponseWriter, r *http.Request) {
 		ttl, err := time.ParseDuration(orZero(r.FormValue("ttl")))
 		if err != nil || ttl < 0 {

@@ -155,3 +155,13 @@ type Version struct {
 	Go     string `json:"go"`
 	Arch   string `json:"arch"`
 }
+
+// DNS is what `meshsec dns` shows: what a container is answered about a name, and why.
+type DNS struct {
+	Name    string   `json:"name"`
+	Type    string   `json:"type"`
+	From    string   `json:"from"`
+	Status  string   `json:"status"` // NOERROR, NXDOMAIN, or forwarded: the host's resolvers decide
+	Records []string `json:"records"`
+	Why     []string `json:"why"`
+}

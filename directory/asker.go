@@ -19,11 +19,12 @@ type Asker struct {
 // speaks with the address.
 func (d *Directory) Asker(addr netip.Addr) *Asker { return d.askers[addr] }
 
-// Askers gives the containers of this host that a word means: an address, the name or the (short) ID of a container.
+// Askers gives the endpoints of this host that a word means: an address, the name or the (short) ID of a container; all for
+// none. They are sorted by address.
 func (d *Directory) Askers(word string) []*Asker {
 	var found []*Asker
 	for addr, a := range d.askers {
-		if addr.String() == word || a.Name == word || len(word) >= 12 && len(a.ContainerID) >= len(word) && a.ContainerID[:len(word)] == word {
+		if word == "" || addr.String() == word || a.Name == word || len(word) >= 12 && len(a.ContainerID) >= len(word) && a.ContainerID[:len(word)] == word {
 			found = append(found, a)
 		}
 	}

@@ -60,6 +60,11 @@ func (d *Directory) Next(snap *store.Snapshot, local *store.Local, lost map[stri
 	return &n
 }
 
+// Of tells whether d was made from these.
+func (d *Directory) Of(snap *store.Snapshot, local *store.Local, lost map[string]bool) bool {
+	return d.snap == snap && d.local == local && maps.Equal(d.lost, lost)
+}
+
 // same tells whether two maps are one: snapshots share what has not changed.
 func same[M ~map[K]V, K comparable, V any](a, b M) bool {
 	return len(a) == len(b) && reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
@@ -166,3 +171,6 @@ func compareKeys(a, b store.EndpointKey) int {
 func (d *Directory) Named(name string, networks []string) bool {
 	return slices.ContainsFunc(d.names.get(d.seed, name), func(e *Entry) bool { return slices.Contains(networks, e.Network) })
 }
+
+// Local is what the directory was made from, of this host.
+func (d *Directory) Local() *store.Local { return d.local }

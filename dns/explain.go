@@ -82,6 +82,7 @@ func (z Zone) elsewhere(name string, from *directory.Asker) (list []string) {
 			list = append(list, fmt.Sprintf("all holders of the name on network %s are on hosts that are down", network))
 		}
 	}
+	slices.Sort(list)
 	return list
 }
 

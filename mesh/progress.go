@@ -46,6 +46,13 @@ func (r *Reconciler) Desired() Desired {
 // Ignored are the facts that were not accepted in the last round, with the reasons.
 func (r *Reconciler) Ignored() []string { return append([]string{}, r.Desired().Ignored...) }
 
+// Next gives a channel that is closed when the next round has ended, whatever it came to.
+func (r *Reconciler) Next() <-chan struct{} {
+	r.progress.mu.Lock()
+	defer r.progress.mu.Unlock()
+	return r.progress.next
+}
+
 // WaitApplied waits until this host carries the facts up to revision in full. When ctx ends first, the error says why
 // the last round failed, if it did.
 func (r *Reconciler) WaitApplied(ctx context.Context, revision int64) error {

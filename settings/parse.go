@@ -28,6 +28,8 @@ type Settings struct {
 	Port                      int
 	Encap, DataPlane, Scope   string
 	HostID, HostName          string
+	Services                  []string // of DNS
+	Domain                    string
 	LogLevel                  logrus.Level
 	LogFormat                 string
 	Listen                    string
@@ -56,6 +58,8 @@ func (v Values) Parse() (Settings, error) {
 		Scope:        p.oneOf("SCOPE", "local"),
 		HostID:       v["HOST_ID"],
 		HostName:     v["HOST_NAME"],
+		Services:     p.someOf("SERVICES", DNS),
+		Domain:       p.domain("DOMAIN"),
 		LogFormat:    p.oneOf("LOG_FORMAT", "text", "json"),
 		Listen:       p.listen("LISTEN"),
 	}

@@ -46,6 +46,8 @@ var All = []Setting{
 	{"PPK_OLD", "", "a second PPK that is accepted while PPK is being changed on all hosts, or `none`: hosts without one are accepted", true},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},
 	{"HOST_NAME", "", "this host's name in the environment; empty: the host's own name", false},
+	{"SERVICES", "dns", "what this host serves its containers at 169.254.169.250: dns; off turns it off", false},
+	{"DOMAIN", "meshsec.internal", "domain of the names of containers and hosts", false},
 	{"LOG_LEVEL", "info", "error, warn, info, debug or trace", false},
 	{"LOG_FORMAT", "text", "text or json", false},
 	{"LISTEN", "127.0.0.1:9450", "address of /metrics, /healthz and /readyz; off turns it off", false},

@@ -40,6 +40,7 @@ func runAgent(ctx context.Context, set settings.Settings, setErr error, p paths,
 	a := &agent{set: set, paths: p, log: log, started: time.Now()}
 	a.say("starting")
 	a.metrics = newMetrics(a)
+	a.metrics.registry.MustRegister(serviceMetrics{a})
 	a.plugin = plugin.New(p.plugin, log, plugin.Options{Observe: a.metrics.observe})
 
 	// Docker dials half a second after the start, and nothing may hold that up.

@@ -51,6 +51,7 @@ type node struct {
 	prober     *prober
 	ipam       *ipam.IPAM
 	driver     *driver.Driver
+	services   services
 
 	closers []func() error // in the order in which things were opened
 	stop    context.CancelFunc
@@ -82,6 +83,7 @@ func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.
 		{"opening the router namespace", func(context.Context) error { return n.openRouter(p) }},
 		{"opening UDP port " + fmt.Sprint(set.Port), func(context.Context) error { return n.openDataPlane() }},
 		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p, say) }},
+		{"preparing DNS", func(context.Context) error { return n.openServices(p) }},
 		{"preparing the mesh", func(context.Context) error { return n.openMesh(ppks) }},
 		{"preparing the drivers", func(context.Context) error { return n.openDrivers(p) }},
 	} {
@@ -118,7 +120,7 @@ func (n *node) findUnderlay() error {
 func (n *node) openRouter(p paths) (err error) {
 	path, survives := p.router()
 	n.routerPath, n.survives = p.onHost(path), survives
-	var opts []link.Option
+	opts := []link.Option{link.WithServices(servicePorts(n.set)...)}
 	if p.procSys != "" {
 		opts = append(opts, link.WithProcSys(p.procSys))
 	}
@@ -134,6 +136,7 @@ func (n *node) start(ctx context.Context) {
 	parts := []func(context.Context) error{
 		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents, n.observe,
 	}
+	parts = append(parts, n.runServices()...)
 	if n.esp != nil {
 		parts = append(parts, n.esp.Run)
 	}

@@ -82,3 +82,23 @@ func isShared(mountinfo, point string) bool {
 	}
 	return shared
 }
+
+// sandbox is where this process finds a network namespace that Docker names by a path. Docker writes /var/run, which is a
+// link to /run.
+func (p paths) sandbox(key string) string {
+	for _, run := range []string{"/var/run/", "/run/"} {
+		if rest, ok := strings.CutPrefix(key, run); ok {
+			return filepath.Join(p.run, rest)
+		}
+	}
+	return key
+}
+
+// resolvers are the files that name the host's nameservers. In the plugin the first is the host's own, the second what
+// Docker made of it at the start: /etc/resolv.conf may be a link to where this process does not see.
+func (p paths) resolvers() []string {
+	if !p.managed {
+		return []string{"/etc/resolv.conf"}
+	}
+	return []string{filepath.Join(p.etc, "resolv.conf"), "/etc/resolv.conf"}
+}

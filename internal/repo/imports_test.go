@@ -32,6 +32,8 @@ var own = map[string]struct {
 	"driver":          {[]string{"store", "link", "engine"}, "the network driver does not know that there is encryption"},
 	"ipam":            {[]string{"store", "link"}, "the IPAM driver does not know that there is encryption"},
 	"plugin":          {[]string{"driver", "ipam", "store", "link", "engine"}, "Docker's protocol ends here; what hosts do among themselves is not its matter"},
+	"directory":       {[]string{"store"}, "who is where is a value made from the facts, whoever serves it"},
+	"dns":             {[]string{"directory", "store", "link"}, "answers are made from the directory; sockets and resolvers are given"},
 	"pathmtu":         {nil, "a search has no I/O and no clock, so that every path can be played to it"},
 	"control":         {nil, "the command line's views are plain values, so that the client needs nothing of the agent"},
 	"settings":        {nil, "settings are read before anything else is there"},
@@ -53,6 +55,7 @@ var foreign = []struct {
 	{"github.com/flynn/noise", []string{"ipsec/handshake"}, "keys are agreed on in one place"},
 	{"golang.org/x/crypto", []string{"ipsec/esp", "ipsec/handshake"}, "keys are used in two places"},
 	{"github.com/spf13", []string{"cmd/meshsec"}, "only a program has a command line"},
+	{"github.com/miekg/dns", []string{"dns"}, "messages of DNS are read and written in one place"},
 	{"github.com/prometheus", []string{"cmd/meshsec"}, "packages count, the program shows"},
 }
 
