@@ -137,7 +137,7 @@ const (
 // How much an SA carries before it is replaced. Until SPILimit there is as much again, for the new pair to be made.
 const (
 	SoftPackets = 1 << 31
-	SoftBytes   = 1 << 37 // of sealed packets, from their SPI to their ICV
+	SoftBytes   = 1 << 37 // of sealed packets, from their SPI to their ICV; the kernel counts the inner ones, about 36 less each
 )
 
 // Event is something a data plane has seen.
@@ -148,7 +148,7 @@ type Event struct {
 	Remote netip.AddrPort
 }
 
-// Dataplane carries packets between the router namespace and the underlay. Implementations: ipsec/tun, later ipsec/xfrm.
+// Dataplane carries packets between the router namespace and the underlay. Implementations: ipsec/tun and ipsec/xfrm.
 type Dataplane interface {
 	// Set makes the data plane carry exactly c. It reads back what is there, repairs the difference, goes on after a
 	// failing item and returns all failures joined; the next Set completes what this one could not. Set with an

@@ -11,15 +11,40 @@
 // move scrubs the secpath of what was decrypted, so the router's strict reverse-path filter applies to it: a peer is
 // believed only for the addresses that are routed to it.
 //
-// Set lists what the kernel holds, plans the difference (a pure function), and carries the steps out. Only what bears a
-// mark of package link is touched: if_ids from link.IfIDBase on with a reqid that is the same, interfaces with
-// link.TunnelPrefix. Run looks every second or so and puts right what others have changed.
+// # Marks
+//
+// Ours are the SAs and policies in the host's namespace that have an if_id of link.IfIDBase and the 65,535 numbers after it
+// and the same number as reqid, or an if_id of one of our devices, and the devices in the router's namespace whose names
+// begin with link.TunnelPrefix. Nothing else is changed; it is read, to keep off if_ids that others use. The search for a
+// peer's if_id begins at a hash of its host ID. The kernel itself refuses a second interface with the same if_id, in
+// whatever namespace the first one is, which is why a device is made before anything that bears its number.
+//
+// # Converging
+//
+// Set lists what the kernel holds, plans the difference (a pure function), and carries the steps out, in batches of netlink
+// messages, going on after one that fails. An answer that is lost is no failure and no success: the next list tells. Lists
+// that the kernel says have changed meanwhile are read again. Run looks every second or so and puts right what others have
+// changed.
 //
 //	Config ─► resolve, assign ─► meet ─► wanted ─► plan ─► round
 //	          names, if_ids      │         ▲                 ▼
 //	                            list ──────┘               apply
 //
 // An SA is given to the kernel once. If it is gone, it is reported as used up, and the handshake makes another: sequence
-// numbers that begin anew would use a nonce twice. What an earlier agent has left for a peer is adopted, that is, left in
-// force until there is something in its place.
+// numbers that begin anew would use a nonce twice.
+//
+// # Adoption
+//
+// What an earlier agent has left for a peer stays in force until there is something in its place: the outbound policy and
+// its SA until there is a new outbound SA, inbound SAs until the new pair is known to work in both directions and for half
+// a minute more. What is left for hosts that are no peers any more goes with the first Set.
+//
+// # Events
+//
+// SPIConfirmed comes from counters, which are read ten times a second while a first packet is expected. SPISoftLimit and
+// SPILimit come from the kernel (XFRM_MSG_EXPIRE), which has the limits with each SA, and from the counters of each look, in
+// case the kernel's word was lost; the hard limit holds without an agent, too. PeerMoved comes from the kernel, for ESP in
+// UDP (XFRM_MSG_MAPPING): an authentic packet had another source than the SA. The inbound SA takes packets from anywhere and
+// goes on, the outbound one is used up, because the kernel can't send it elsewhere. There is no UnknownSPI: the kernel counts
+// such packets and says no more of them.
 package xfrm

@@ -80,7 +80,9 @@ func (s state) add(k stateKey, key *ipsec.Key) link.Message {
 	if s.DstPort != 0 {
 		encap := nl.XfrmEncapTmpl{EncapType: encapESPinUDP, EncapSport: nl.Swap16(s.SrcPort), EncapDport: nl.Swap16(s.DstPort)}
 		b = link.Attr(b, nl.XFRMA_ENCAP, encap.Serialize())
-		b = link.Attr(b, nl.XFRMA_MTIMER_THRESH, u32(mappingEvery))
+		if s.Window != outWindow {
+			b = link.Attr(b, nl.XFRMA_MTIMER_THRESH, u32(mappingEvery))
+		}
 	}
 	return link.Message{Kind: nl.XFRM_MSG_NEWSA, Body: b}
 }
