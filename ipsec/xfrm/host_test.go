@@ -25,6 +25,10 @@ import (
 	"github.com/meshsec/meshsec/link"
 )
 
+// The first thread stays the main goroutine's: it can't end, so what inside did with it would keep a namespace and its SAs
+// until the tests are over.
+func init() { runtime.LockOSThread() }
+
 // patience is how long a condition is waited for.
 const patience = 30 * time.Second
 
