@@ -20,6 +20,8 @@ type dockerd struct {
 	networks   map[string]map[string]listed // by network ID, then by the list's key
 	containers map[string]string            // what inspect gives, by container ID
 	status     int                          // if set, of every answer
+	names      map[string]string            // of all containers, by ID
+	locked     map[string]bool              // containers that no question about is answered, by ID
 	asked      []string
 	streams    map[chan string]bool // of events
 }
@@ -27,7 +29,8 @@ type dockerd struct {
 type listed struct{ Name, EndpointID, MacAddress, IPv4Address string }
 
 func startEngine(t testing.TB) (*dockerd, *engine.Client) {
-	e := &dockerd{networks: map[string]map[string]listed{}, containers: map[string]string{}, streams: map[chan string]bool{}}
+	e := &dockerd{networks: map[string]map[string]listed{}, containers: map[string]string{}, names: map[string]string{},
+		locked: map[string]bool{}, streams: map[chan string]bool{}}
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -55,6 +58,17 @@ func (e *dockerd) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case e.status != 0:
 		w.WriteHeader(e.status)
 		_ = json.NewEncoder(w).Encode(map[string]string{"message": "trouble"})
+	case req.URL.Path == "/_ping":
+	case req.URL.Path == "/containers/json":
+		list := []map[string]any{}
+		for id, name := range e.names {
+			list = append(list, map[string]any{"Id": id, "Names": []string{"/" + name}})
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	case e.locked[container]:
+		e.mu.Unlock()
+		<-req.Context().Done()
+		e.mu.Lock()
 	case e.containers[container] != "":
 		_, _ = w.Write([]byte(e.containers[container]))
 	case !ok:
@@ -143,6 +157,23 @@ func (e *dockerd) forget(network string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.networks, network)
+}
+
+// starts makes these the containers that Docker is just starting.
+func (e *dockerd) starts(ids ...string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.locked)
+	for _, id := range ids {
+		e.locked[id] = true
+	}
+}
+
+func (e *dockerd) setName(id, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.names[id] = name
+	e.containers[id] = "{}"
 }
 
 // questions are what was asked, each once.

@@ -57,7 +57,8 @@ type Driver struct {
 	facts chan struct{} // holds a value while a network's fact is created or deleted
 	look  chan struct{} // holds a value when an endpoint has joined since the last look at Docker's list
 
-	known known // of endpoints, from Docker
+	known      known // of endpoints, from Docker
+	containers containers
 
 	mu      sync.Mutex
 	missing map[string]time.Time // Docker ID → when Docker's list first lacked it

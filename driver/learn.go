@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type known struct {
 	mu      sync.Mutex
 	changes uint64            // counts what makes earlier answers stale
 	of      map[string]string // endpoint ID → ID of the container that it was described by
+	warned  map[string]bool   // by endpoint ID
 }
 
 // has says whether the endpoint's description is that of this container.
@@ -62,6 +64,18 @@ func (k *known) note(at uint64, container string, endpoints []string) {
 	}
 }
 
+// first says whether the endpoint is to be warned of.
+func (k *known) first(endpoint string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.warned == nil {
+		k.warned = map[string]bool{}
+	}
+	before := k.warned[endpoint]
+	k.warned[endpoint] = true
+	return !before
+}
+
 // only forgets all endpoints but these.
 func (k *known) only(endpoints map[string]store.LocalEndpoint) {
 	k.mu.Lock()
@@ -69,6 +83,11 @@ func (k *known) only(endpoints map[string]store.LocalEndpoint) {
 	for id := range k.of {
 		if _, ok := endpoints[id]; !ok {
 			delete(k.of, id)
+		}
+	}
+	for id := range k.warned {
+		if _, ok := endpoints[id]; !ok {
+			delete(k.warned, id)
 		}
 	}
 }
@@ -105,6 +124,7 @@ func (d *Driver) learn(ctx context.Context, containers map[string][]string) erro
 				if e, ok := l.Endpoints[endpoint]; ok {
 					e.Endpoint = describe(e.Endpoint, c)
 					l.Endpoints[endpoint] = e
+					remember(l, e.Endpoint)
 				}
 			}
 		}
@@ -113,10 +133,20 @@ func (d *Driver) learn(ctx context.Context, containers map[string][]string) erro
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	for id := range answers {
+	for id, c := range answers {
 		d.known.note(at, id, containers[id])
+		d.warn(c, containers[id])
 	}
 	return errors.Join(errs...)
+}
+
+// warn tells, once for each endpoint, of an option that Docker does not tell plugins of and that has no effect on the network.
+func (d *Driver) warn(c engine.Container, endpoints []string) {
+	for _, id := range endpoints {
+		if list := c.LinkLocal[id]; len(list) > 0 && d.o.Log != nil && d.known.first(id) {
+			d.o.Log.Warnf("container %s has --link-local-ip %s, which networks of meshsec do not carry", c.Name, strings.Join(list, ", "))
+		}
+	}
 }
 
 // listen has Docker tell what changes, such as a name, and then looks at once; without it names are looked at now and then.
@@ -126,12 +156,15 @@ func (d *Driver) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = d.o.Docker.Watch(ctx, func() { // it ends when dockerd does, or there is none: watchDocker says so
 			pause = soon
+			d.containers.begin(d.o.Docker.Names(ctx))
 			d.known.stale("")
 			wake(d.look)
 		}, func(e engine.Event) {
+			d.containers.change(e, d.o.Now())
 			d.known.stale(e.Container)
 			wake(d.look)
 		})
+		d.containers.end()
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():

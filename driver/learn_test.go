@@ -51,7 +51,7 @@ func TestWhatDockerSaysOfAContainerReachesItsFact(t *testing.T) {
 	r.start(net1, pool, ep1, "") // 20.10 tells no name
 	e.set(net1, "ep-"+ep1, "web", ep1)
 	r.Wait("the name", func() bool { return r.fact(ep1).Name == "web" })
-	if got := e.questions(); len(got) != 1 || got[0] != "GET /networks/"+net1 {
+	if got := e.questions(); !slices.Equal(got, []string{"GET /containers/json", "GET /networks/" + net1}) {
 		t.Errorf("asked %q during a start, which may wait for us", got)
 	}
 	e.setContainer(ctr1, inspected(ctr1, "web", ep1))
@@ -124,7 +124,13 @@ func TestAnAnswerFromBeforeAChangeIsAskedForAgain(t *testing.T) {
 	if k.note(k.now(), "c", []string{"e", "f"}); !k.has("e", "c") || k.has("e", "d") {
 		t.Error("a new one does not")
 	}
+	if !k.first("f") || k.first("f") || !k.first("e") {
+		t.Error("an endpoint is warned of more than once")
+	}
 	k.only(map[string]store.LocalEndpoint{"f": {}})
+	if k.first("f") || !k.first("e") {
+		t.Error("what is warned of is forgotten too soon or too late")
+	}
 	if k.has("e", "c") || !k.has("f", "c") {
 		t.Error("of an endpoint that has gone")
 	}

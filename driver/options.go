@@ -17,6 +17,7 @@ const (
 	optionMTU       = "meshsec.mtu"
 	optionDockerMTU = "com.docker.network.driver.mtu"
 	optionNetwork   = "meshsec.network"
+	optionSticky    = "meshsec.sticky"
 
 	generic    = "com.docker.network.generic"
 	enableIPv4 = "com.docker.network.enable_ipv4"
@@ -29,7 +30,7 @@ const (
 // minMTU is what every IPv4 host must be able to receive (RFC 791, section 3.2: total length).
 const minMTU = 576
 
-var knownOptions = []string{optionDockerMTU, optionMTU, optionNetwork}
+var knownOptions = []string{optionDockerMTU, optionMTU, optionNetwork, optionSticky}
 
 // wish is a NetworkRequest that was checked for itself.
 type wish struct {
@@ -122,6 +123,11 @@ func (d *Driver) generic(w *wish, options map[string]string) error {
 				return fmt.Errorf("-o %s and -o %s contradict each other; give one", optionDockerMTU, optionMTU)
 			}
 			w.network.MTU = mtu
+		case optionSticky:
+			if value != "on" && value != "off" {
+				return fmt.Errorf("-o %s must be on (a container that comes back gets its address back if it can) or off, not %q", key, value)
+			}
+			w.network.Forgetful = value == "off"
 		default:
 			return fmt.Errorf("-o %s is not known; known are %s", key, strings.Join(knownOptions, ", "))
 		}

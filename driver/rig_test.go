@@ -38,9 +38,9 @@ func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 }
 
 func (r *rig) open() {
-	r.ipam = ipam.New(r.Store, r.Checkpoint, ipam.Options{Pools: []netip.Prefix{
-		netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")}, Now: r.Now})
 	r.driver = New(r.Store, r.Checkpoint, r.links, Options{MTU: func() int { return tunnelMTU }, Docker: r.docker, Now: r.Now})
+	r.ipam = ipam.New(r.Store, r.Checkpoint, ipam.Options{Pools: []netip.Prefix{
+		netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")}, Now: r.Now, Starting: r.driver.Starting})
 }
 
 // restart loses all that is not on disk; links stay.

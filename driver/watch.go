@@ -136,6 +136,7 @@ func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]engine.Att
 						e.ContainerID = c.ID
 					}
 					l.Endpoints[id] = e
+					remember(l, e.Endpoint)
 				}
 			}
 			for _, id := range gone {

@@ -16,6 +16,8 @@ type Container struct {
 	Ports    []Port
 	// Aliases are the container's names in a network beside Name, by endpoint ID, as Docker lists them.
 	Aliases map[string][]string
+	// LinkLocal are the addresses of --link-local-ip, by endpoint ID.
+	LinkLocal map[string][]string
 }
 
 // Port is a port that a container exposes, or one of the places that it is published at.
@@ -41,15 +43,17 @@ func (c *Client) Container(ctx context.Context, id string) (Container, error) {
 			Networks map[string]struct {
 				EndpointID        string
 				Aliases, DNSNames []string // DNSNames: from engine 25 on
+				IPAMConfig        struct{ LinkLocalIPs []string }
 			}
 		}
 	}
 	if err := c.get(ctx, fmt.Sprintf("container %.12s", id), "/containers/"+url.PathEscape(id)+"/json", &answer); err != nil {
 		return Container{}, err
 	}
-	found := Container{ID: answer.ID, Name: strings.TrimPrefix(answer.Name, "/"), Labels: answer.Config.Labels, Aliases: map[string][]string{}}
+	found := Container{ID: answer.ID, Name: strings.TrimPrefix(answer.Name, "/"), Labels: answer.Config.Labels, Aliases: map[string][]string{}, LinkLocal: map[string][]string{}}
 	for _, n := range answer.NetworkSettings.Networks {
 		found.Aliases[n.EndpointID] = append(n.Aliases, n.DNSNames...)
+		found.LinkLocal[n.EndpointID] = n.IPAMConfig.LinkLocalIPs
 	}
 	for name := range answer.Config.ExposedPorts {
 		if p, ok := port(name); ok {

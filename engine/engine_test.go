@@ -88,7 +88,7 @@ func TestContainer(t *testing.T) {
 	}{
 		"20.10": {`{"Id":"cccc","Name":"/web","Config":{"Labels":{"a":"b"},"ExposedPorts":{"99/tcp":{}}},"NetworkSettings":{
 			"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"32768"},{"HostIp":"127.0.0.1","HostPort":"8080"}],"81/udp":null},
-			"Networks":{"mesh":{"EndpointID":"` + ep1 + `","Aliases":["w","cccc"]},"bridge":{"EndpointID":"` + ep2 + `","Aliases":null}}}}`,
+			"Networks":{"mesh":{"EndpointID":"` + ep1 + `","Aliases":["w","cccc"],"IPAMConfig":{"LinkLocalIPs":["169.254.7.7"]}},"bridge":{"EndpointID":"` + ep2 + `","Aliases":null,"IPAMConfig":null}}}}`,
 			[]Port{{Proto: "tcp", Port: 80}, {Proto: "tcp", Port: 80, HostPort: 32768}, {Proto: "tcp", Port: 80, HostPort: 8080, HostIP: local}, {Proto: "udp", Port: 81}, {Proto: "tcp", Port: 99}},
 			[]string{"w", "cccc"}},
 		"29": {`{"Id":"cccc","Name":"/web","Config":{"Labels":{"a":"b"}},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"::","HostPort":"32768"}]},
@@ -101,6 +101,9 @@ func TestContainer(t *testing.T) {
 		got, err := serve(t, map[string]string{"/containers/cccc/json": c.body}, 0).Container(t.Context(), "cccc")
 		if err != nil || got.ID != "cccc" || got.Name != "web" || got.Labels["a"] != "b" || !slices.Equal(got.Aliases[ep1], c.alias) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+		if local := got.LinkLocal[ep1]; (name == "20.10") != slices.Equal(local, []string{"169.254.7.7"}) {
+			t.Errorf("%s: link-local %q", name, local)
 		}
 		slices.SortFunc(got.Ports, func(a, b Port) int {
 			return strings.Compare(string(rune(a.Port))+string(rune(a.HostPort)), string(rune(b.Port))+string(rune(b.HostPort)))
@@ -122,7 +125,7 @@ func TestWatch(t *testing.T) {
 	var seen []Event
 	began := 0
 	err := docker.Watch(t.Context(), func() { began++ }, func(e Event) { seen = append(seen, e) })
-	if err == nil || began != 1 || !slices.Equal(seen, []Event{{"rename", "c1"}, {"connect", "c2"}}) {
+	if err == nil || began != 1 || !slices.Equal(seen, []Event{{"rename", "c1", "new"}, {"connect", "c2", ""}}) {
 		t.Errorf("began %d times, saw %v, %v", began, seen, err)
 	}
 	if err := serve(t, nil, 0).Watch(t.Context(), func() { t.Error("begun") }, nil); err == nil {

@@ -9,12 +9,13 @@ import (
 
 // Event says that something has changed with a container.
 type Event struct {
-	Action    string // "rename", "connect" or "disconnect"
+	Action    string // of a container "create", "rename" or "destroy", between it and a network "connect" or "disconnect"
 	Container string // its ID
+	Name      string // of the container, as it is now; empty with "connect" and "disconnect"
 }
 
-// filters are what Watch asks for: what changes a container's names or ports.
-const filters = `{"type":["container","network"],"event":["rename","connect","disconnect"]}`
+// filters are what Watch asks for: what changes a container's names or ports, or which containers there are.
+const filters = `{"type":["container","network"],"event":["create","rename","destroy","connect","disconnect"]}`
 
 // Watch gives each event to seen, until ctx ends or Docker ends the stream; ready is called when the stream has begun, from
 // where on nothing is missed. seen must be quick: Docker waits for it, for a tenth of a second.
@@ -36,10 +37,10 @@ func (c *Client) Watch(ctx context.Context, ready func(), seen func(Event)) erro
 		if err := dec.Decode(&e); err != nil {
 			return fmt.Errorf("Docker's API: events: %w", err)
 		}
-		id := e.Actor.ID
+		event := Event{Action: e.Action, Container: e.Actor.ID, Name: e.Actor.Attributes["name"]}
 		if e.Type == "network" {
-			id = e.Actor.Attributes["container"]
+			event.Container, event.Name = e.Actor.Attributes["container"], "" // the name is the network's
 		}
-		seen(Event{Action: e.Action, Container: id})
+		seen(event)
 	}
 }

@@ -39,7 +39,7 @@ func (i *IPAM) RequestAddress(ctx context.Context, req AddressRequest) (netip.Pr
 }
 
 func (i *IPAM) request(ctx context.Context, pool store.LocalPool, want netip.Addr, options map[string]string) (netip.Addr, error) {
-	name := options[endpointName]
+	who := asker{name: options[endpointName]}
 	switch {
 	case options[addressType] == gatewayType:
 		return i.gateway(pool, want)
@@ -48,9 +48,9 @@ func (i *IPAM) request(ctx context.Context, pool store.LocalPool, want netip.Add
 	case !pool.Confirmed:
 		return want, fmt.Errorf("network %s has not been created yet on this host", pool.Network)
 	case want.IsValid():
-		return want, i.explicit(ctx, pool, want, name)
+		return want, i.explicit(ctx, pool, want, who)
 	}
-	return i.dynamic(ctx, pool, name)
+	return i.dynamic(ctx, pool, i.former(ctx, pool, who))
 }
 
 // gateway leases the address that the router's bridge has on every host.

@@ -97,7 +97,7 @@ const maxSingles = 64
 
 // single claims one address outside the blocks for a container without a wish. The highest ones come first, because
 // people give low ones to --ip.
-func (i *IPAM) single(ctx context.Context, pool store.LocalPool, name string) (netip.Addr, error) {
+func (i *IPAM) single(ctx context.Context, pool store.LocalPool, who asker) (netip.Addr, error) {
 	snap, local := i.st.Snapshot(), i.cp.Local()
 	ranges := static(pool.Fact)
 	tries := 0
@@ -122,7 +122,7 @@ func (i *IPAM) single(ctx context.Context, pool store.LocalPool, name string) (n
 			if tries++; tries > maxSingles {
 				return addr, errExhausted(pool)
 			}
-			err := i.takeStatic(ctx, pool, k, name)
+			err := i.takeStatic(ctx, pool, k, who)
 			if err == nil || !errors.As(err, new(errOwned)) && !errors.Is(err, errTaken) {
 				return addr, err
 			}
@@ -139,7 +139,7 @@ func errExhausted(p store.LocalPool) error {
 }
 
 // takeStatic claims a single address in etcd and leases it.
-func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.AddrKey, name string) error {
+func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.AddrKey, who asker) error {
 	owner, err := i.claimed(ctx, pool, func() (string, error) { return i.st.ClaimStatic(ctx, k) })
 	if err != nil {
 		return fmt.Errorf("address %v of network %s: %w", k.Addr, k.Network, err)
@@ -148,7 +148,7 @@ func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.Add
 		return errOwned(owner)
 	}
 	return i.cp.Update(func(l *store.Local) error {
-		if err := lease(l, pool, k, store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Static: true, Name: name, Since: i.o.Now()}); err != nil {
+		if err := lease(l, pool, k, store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Static: true, Name: who.name, Container: who.id, Since: i.o.Now()}); err != nil {
 			return err
 		}
 		if _, own := l.Statics[k]; !own {

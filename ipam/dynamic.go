@@ -13,8 +13,8 @@ import (
 
 // dynamic hands out an address of this host's blocks, which asks nobody. Only when they are used up does it take another
 // block, or, where none is left, a single address; and without etcd, or when all is taken, one that is still resting.
-func (i *IPAM) dynamic(ctx context.Context, pool store.LocalPool, name string) (netip.Addr, error) {
-	if addr, err := i.assign(pool, name, false); !errors.Is(err, errFull) {
+func (i *IPAM) dynamic(ctx context.Context, pool store.LocalPool, who asker) (netip.Addr, error) {
+	if addr, err := i.assign(pool, who, false); !errors.Is(err, errFull) {
 		return addr, err
 	}
 	select {
@@ -24,12 +24,12 @@ func (i *IPAM) dynamic(ctx context.Context, pool store.LocalPool, name string) (
 		return netip.Addr{}, ctx.Err()
 	}
 	for {
-		addr, err := i.assign(pool, name, false) // somebody else may have taken a block in the meantime
+		addr, err := i.assign(pool, who, false) // somebody else may have taken a block in the meantime
 		if !errors.Is(err, errFull) {
 			return addr, err
 		}
 		if healthy, _ := i.st.Healthy(); !healthy { // don't make a container wait for a time-out
-			if addr, err := i.assign(pool, name, true); err == nil {
+			if addr, err := i.assign(pool, who, true); err == nil {
 				return addr, nil
 			}
 		}
@@ -38,11 +38,11 @@ func (i *IPAM) dynamic(ctx context.Context, pool store.LocalPool, name string) (
 			continue
 		}
 		if errors.Is(grown, errNoBlock) {
-			if addr, grown = i.single(ctx, pool, name); grown == nil {
+			if addr, grown = i.single(ctx, pool, who); grown == nil {
 				return addr, nil
 			}
 		}
-		if addr, err := i.assign(pool, name, true); err == nil {
+		if addr, err := i.assign(pool, who, true); err == nil {
 			return addr, nil
 		}
 		return netip.Addr{}, grown
@@ -50,7 +50,7 @@ func (i *IPAM) dynamic(ctx context.Context, pool store.LocalPool, name string) (
 }
 
 // assign leases an address of the own blocks, errFull if there is none.
-func (i *IPAM) assign(pool store.LocalPool, name string, resting bool) (netip.Addr, error) {
+func (i *IPAM) assign(pool store.LocalPool, who asker, resting bool) (netip.Addr, error) {
 	var addr netip.Addr
 	now := i.o.Now()
 	err := i.cp.Update(func(l *store.Local) error {
@@ -58,18 +58,18 @@ func (i *IPAM) assign(pool store.LocalPool, name string, resting bool) (netip.Ad
 		if !ok {
 			return errNoPool(pool.ID)
 		}
-		if addr, ok = choose(l, p, i.own(l, p), name, now, resting); !ok {
+		if addr, ok = choose(l, p, i.own(l, p), who, now, resting); !ok {
 			return errFull
 		}
-		l.Leases[key(p, addr)] = store.Lease{Kind: store.LeaseEndpoint, PoolID: p.ID, Name: name, Since: now}
+		l.Leases[key(p, addr)] = store.Lease{Kind: store.LeaseEndpoint, PoolID: p.ID, Name: who.name, Container: who.id, Since: now}
 		return nil
 	})
 	return addr, err
 }
 
-// choose picks a free address of the own blocks: the one that the container of this name had last; else one that was never
+// choose picks a free address of the own blocks: the one that the container had last; else one that was never
 // used, the lowest; else the one that has been free for longest, if it has rested or resting ones will do.
-func choose(l *store.Local, p store.LocalPool, own []netip.Prefix, name string, now time.Time, resting bool) (netip.Addr, bool) {
+func choose(l *store.Local, p store.LocalPool, own []netip.Prefix, who asker, now time.Time, resting bool) (netip.Addr, bool) {
 	var fresh, oldest, former netip.Addr
 	var oldestFreed, formerFreed time.Time
 	holders := held(l)
@@ -86,7 +86,7 @@ func choose(l *store.Local, p store.LocalPool, own []netip.Prefix, name string, 
 			}
 		case lease.Freed.IsZero():
 		default:
-			if name != "" && lease.Name == name && (!former.IsValid() || lease.Freed.After(formerFreed)) {
+			if who.had(lease) && (!former.IsValid() || lease.Freed.After(formerFreed)) {
 				former, formerFreed = addr, lease.Freed
 			}
 			if (resting || rested(lease, now)) && (!oldest.IsValid() || lease.Freed.Before(oldestFreed)) {

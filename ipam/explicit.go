@@ -10,7 +10,7 @@ import (
 )
 
 // explicit leases the address that --ip asks for.
-func (i *IPAM) explicit(ctx context.Context, pool store.LocalPool, addr netip.Addr, name string) error {
+func (i *IPAM) explicit(ctx context.Context, pool store.LocalPool, addr netip.Addr, who asker) error {
 	fact := pool.Fact
 	if !fact.Pool.Contains(addr) {
 		return fmt.Errorf("address %v is outside the pool %v of network %s; %s", addr, fact.Pool, fact.Name, allowed(fact))
@@ -24,7 +24,7 @@ func (i *IPAM) explicit(ctx context.Context, pool store.LocalPool, addr netip.Ad
 	}
 	block, dynamic := blockOf(fact, addr)
 	if !dynamic {
-		err := i.takeStatic(ctx, pool, k, name)
+		err := i.takeStatic(ctx, pool, k, who)
 		if owner := errOwned(""); errors.As(err, &owner) {
 			return i.errElsewhere(k, string(owner))
 		}
@@ -40,7 +40,7 @@ func (i *IPAM) explicit(ctx context.Context, pool store.LocalPool, addr netip.Ad
 		if _, own := l.Blocks[b]; !own {
 			return fmt.Errorf("block %v of network %s was given back meanwhile; please repeat", block, fact.Name)
 		}
-		return lease(l, pool, k, store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Name: name, Since: i.o.Now()})
+		return lease(l, pool, k, store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Name: who.name, Since: i.o.Now()})
 	})
 }
 

@@ -34,6 +34,10 @@ type Options struct {
 	Pools []netip.Prefix
 	// Overlap names the route or nameserver of this host that a pool overlaps with, if any. nil: nothing is checked.
 	Overlap func(netip.Prefix) (what string, err error)
+	// Starting says for which container Docker asks just now, for engines before 29, which don't: with its ID and name, one of
+	// those that had the leases or has the name of one. Empty: it is none of them, or not known. It must not take longer than a container's
+	// start may be delayed. nil: nobody knows.
+	Starting func(ctx context.Context, former []store.Lease) (id, name string)
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Log gets what happens in the background. nil: nothing is logged.

@@ -37,6 +37,8 @@ type rig struct {
 	ipam  *IPAM
 	clock *clock
 	busy  map[netip.Prefix]string // what the host's routes and nameservers overlap with
+
+	starting func(context.Context, []store.Lease) (string, string)
 }
 
 func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
@@ -49,7 +51,7 @@ func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 func (r *rig) open() {
 	r.ipam = New(r.Store, r.Checkpoint, Options{
 		Pools: []netip.Prefix{p("10.42.0.0/16"), p("10.43.0.0/16"), p("10.44.0.0/16")},
-		Now:   r.clock.Now,
+		Now:   r.clock.Now, Starting: r.starting,
 		Overlap: func(pool netip.Prefix) (string, error) {
 			for other, what := range r.busy {
 				if other.Overlaps(pool) {

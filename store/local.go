@@ -33,6 +33,8 @@ type LocalNetwork struct {
 	MTU      int               `json:"mtu,omitempty"` // bytes; 0: computed
 	Options  map[string]string `json:"options,omitempty"`
 	Since    time.Time         `json:"since,omitzero"`
+	// Forgetful: a container that comes back gets any free address, not the one that it had.
+	Forgetful bool `json:"forgetful,omitempty"`
 }
 
 // LocalPool is a pool that Docker has asked this host's IPAM driver for.
@@ -61,9 +63,11 @@ type Lease struct {
 	Kind   LeaseKind `json:"kind"`
 	PoolID string    `json:"pool_id"`
 	Static bool      `json:"static,omitempty"` // outside the dynamic range
-	Name   string    `json:"name,omitempty"`   // of the container, where Docker told it
 	Since  time.Time `json:"since,omitzero"`
 	Freed  time.Time `json:"freed,omitzero"` // set: resting
+	// Name and Container are the name and the ID of the container that has or had the address, as far as they are known.
+	Name      string `json:"name,omitempty"`
+	Container string `json:"container,omitempty"`
 }
 
 // LocalEndpoint is an endpoint on this host: its fact, and what only this host needs to know.

@@ -85,13 +85,13 @@ func (k keys) SetPeers(peers []mesh.Peer) {
 
 // openDrivers makes what answers Docker's calls, and publishes this host.
 func (n *node) openDrivers(p paths) error {
-	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Log: n.log})
 	n.driver = driver.New(n.store, n.checkpoint, n.router, driver.Options{
 		MTU:     func() int { return n.mtu },
 		Docker:  engine.New(p.docker()),
 		Sandbox: n.sandbox(p),
 		Log:     n.log,
 	})
+	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting, Log: n.log})
 	fact, err := n.hostFact()
 	if err != nil {
 		return err
