@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
@@ -63,13 +62,11 @@ func (d *Driver) check(req EndpointRequest) (netip.Addr, net.HardwareAddr, error
 	if req.NetworkID == "" || req.EndpointID == "" {
 		return netip.Addr{}, nil, errors.New("NetworkID or EndpointID is missing in the request")
 	}
-	for key := range req.Options {
-		if strings.HasPrefix(key, ownPrefix) { // all others are Docker's
-			return netip.Addr{}, nil, fmt.Errorf("driver option %s is not known; endpoints of meshsec have none", key)
-		}
+	if err := checkEndpointOptions(req.Options); err != nil {
+		return netip.Addr{}, nil, err
 	}
 	if req.AddressIPv6 != "" {
-		return netip.Addr{}, nil, fmt.Errorf("address %s: networks of meshsec carry IPv4 only", req.AddressIPv6)
+		return netip.Addr{}, nil, fmt.Errorf("address %s: networks of meshsec carry IPv4 only; leave out --ip6", req.AddressIPv6)
 	}
 	if req.Address == "" {
 		return netip.Addr{}, nil, fmt.Errorf("the endpoint has no address, so its network was not made by: %s NAME", command)

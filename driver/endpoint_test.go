@@ -70,7 +70,15 @@ func TestCase3EndpointsThatAreRefused(t *testing.T) {
 		"garbage MAC":     {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, MAC: "x"}, []string{"MAC"}},
 		"long MAC":        {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, MAC: "02:00:00:00:00:00:00:01"}, []string{"MAC"}},
 		"group MAC":       {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, MAC: "01:00:5e:00:00:01"}, []string{"group"}},
-		"own option":      {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, Options: map[string]any{"meshsec.speed": "1"}}, []string{"meshsec.speed"}},
+		"--ip6":           {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, AddressIPv6: "fd00::9/64"}, []string{"--ip6"}},
+		"foreign option":  {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, Options: map[string]any{"speed": "1"}}, []string{"driver option speed"}},
+		"name of the interface": {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free,
+			Options: map[string]any{"com.docker.network.endpoint.ifname": "foo0"}}, []string{"com.docker.network.endpoint.ifname", "leave it out"}},
+		"MTU of one endpoint": {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free,
+			Options: map[string]any{"com.docker.network.driver.mtu": "1400"}}, []string{"com.docker.network.driver.mtu", "network create"}},
+		"the bridge driver's": {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free,
+			Options: map[string]any{"com.docker.network.bridge.name": "br0"}}, []string{"com.docker.network.bridge.name"}},
+		"own option": {EndpointRequest{NetworkID: net1, EndpointID: ep2, Address: free, Options: map[string]any{"meshsec.speed": "1"}}, []string{"meshsec.speed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.driver.CreateEndpoint(context.Background(), c.req)

@@ -59,6 +59,23 @@ func TestPortsThatDockerTells(t *testing.T) {
 	}
 }
 
+// What 29 sends with sysctls, --dns and --mac-address: Docker honours these itself.
+func TestOptionsThatDockerHonours(t *testing.T) {
+	r := newRig(t, teststore.New(t), "one")
+	pool := r.network(net1, "blue")
+	for i, options := range []string{
+		`{"com.docker.network.endpoint.exposedports":[],"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.forwarding=1","com.docker.network.portmap":[]}`,
+		`{"com.docker.network.endpoint.dnsservers":["169.254.169.250"],"com.docker.network.endpoint.macaddress":"AhEiM0RV"}`,
+		`{"com.docker.network.driver.private.no_proxy_6to4":true}`,
+	} {
+		_, err := r.driver.CreateEndpoint(context.Background(), EndpointRequest{NetworkID: net1, EndpointID: ep1[1:] + fmt.Sprint(i),
+			Address: r.address(pool, "", ""), Options: fromDocker(t, options)})
+		if err != nil {
+			t.Errorf("%s: %v", options, err)
+		}
+	}
+}
+
 func TestPortsReachTheFact(t *testing.T) {
 	r := newRig(t, teststore.New(t), "one")
 	pool := r.network(net1, "blue")

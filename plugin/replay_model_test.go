@@ -192,7 +192,8 @@ func (m *model) expect(method string, req, resp fields) outcome {
 		ok = len(req.IPv4Data) == 1 && len(req.IPv6Data) == 0 && req.IPv4Data[0].Gateway != "" &&
 			req.IPv4Data[0].AddressSpace == "StubLocal" && m.prefixes[req.IPv4Data[0].Pool].IsValid()
 	case "NetworkDriver.CreateEndpoint":
-		ok = m.networks[req.NetworkID] != "" && m.free(req.NetworkID, req.EndpointID, req.Interface.Address)
+		_, named := req.Options["com.docker.network.endpoint.ifname"] // an option that is refused
+		ok = !named && m.networks[req.NetworkID] != "" && m.free(req.NetworkID, req.EndpointID, req.Interface.Address)
 	case "NetworkDriver.Join":
 		_, ok = m.endpoints[req.EndpointID]
 	case "NetworkDriver.AllocateNetwork":
