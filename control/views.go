@@ -77,6 +77,7 @@ type Host struct {
 	Arch      string           `json:"arch"`
 	Version   string           `json:"version"`
 	Endpoints int              `json:"endpoints"`
+	Authority bool             `json:"authority"` // it holds the key of the certificate authority
 	Since     time.Time        `json:"since"`
 }
 

@@ -31,6 +31,9 @@ func (i *IPAM) RequestAddress(ctx context.Context, req AddressRequest) (netip.Pr
 			return netip.Prefix{}, fmt.Errorf("address %s is not IPv4, which is all that networks of meshsec carry", req.Address)
 		}
 	}
+	if err := i.st.Twin(); err != nil && !i.replayed(pool, want, req.Options) {
+		return netip.Prefix{}, err
+	}
 	addr, err := i.request(ctx, pool, want, req.Options)
 	if err != nil {
 		return netip.Prefix{}, err
@@ -129,4 +132,10 @@ func usable(n store.Network, addr netip.Addr, flag string) error {
 
 func key(p store.LocalPool, addr netip.Addr) store.AddrKey {
 	return store.AddrKey{Network: p.Network, Addr: addr}
+}
+
+// replayed says whether a request asks for nothing new: for the gateway, or for an address that is handed out already.
+func (i *IPAM) replayed(pool store.LocalPool, want netip.Addr, options map[string]string) bool {
+	lease, held := i.cp.Local().Leases[store.AddrKey{Network: pool.Network, Addr: want}]
+	return options[addressType] == gatewayType || held && lease.Freed.IsZero()
 }

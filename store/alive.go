@@ -19,9 +19,15 @@ const (
 // history is still the one that the Snapshot is of.
 func (s *Store) stayAlive(ctx context.Context) error {
 	var held lease
+	var met time.Time
 	for ctx.Err() == nil {
 		ask, cancel := context.WithTimeout(ctx, pingTimeout)
 		header, err := s.ping(ask, &held)
+		stale := held.placed && time.Since(held.written) > 3*s.cfg.LeaseTTL
+		if err == nil && held.placed && (stale || s.aliveSeen.Load() > held.revision && time.Since(met) >= s.cfg.pingEvery()) {
+			met = time.Now()
+			err = s.call(ask, func(ctx context.Context) error { return s.meet(ctx, &held) })
+		}
 		cancel()
 		pause := s.cfg.pingEvery()
 		switch {
@@ -37,6 +43,7 @@ func (s *Store) stayAlive(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+		case <-s.aliveChanged:
 		case <-time.After(pause):
 		}
 	}
@@ -50,8 +57,11 @@ func (s *Store) stayAlive(ctx context.Context) error {
 
 // lease is the one on alive/<self>.
 type lease struct {
-	id     clientv3.LeaseID
-	placed bool // the key is known to be there with it
+	id       clientv3.LeaseID
+	placed   bool      // the key is known to be there with it
+	revision int64     // of the key
+	written  time.Time // the key
+	nonces   []string  // of the last writes
 }
 
 // ping renews the lease, or gets a new one. Without a host ID it only asks for something.
@@ -72,18 +82,26 @@ func (s *Store) ping(ctx context.Context, held *lease) (header *pb.ResponseHeade
 				}
 				return err
 			}
-			*held = lease{}
+			*held = lease{nonces: held.nonces}
 		}
 		granted, err := s.client.Grant(ctx, int64(s.cfg.LeaseTTL/time.Second))
 		if err != nil {
 			return err
 		}
 		held.id = granted.ID
-		r, err := s.client.Put(ctx, s.key(aliveKey(s.cfg.Self)), `{"v":1}`, clientv3.WithLease(granted.ID))
+		there, err := s.place(ctx, held)
 		if err != nil {
 			return err
 		}
-		held.placed, header = true, r.Header
+		if s.settled.Load() == nil {
+			at := time.Now()
+			if there { // by an earlier run of this host, or by one that has the same identity
+				at = at.Add(settleTime)
+			}
+			s.settled.Store(&at)
+			poke(s.publish)
+		}
+		header = granted.ResponseHeader
 		return nil
 	})
 	return header, err

@@ -78,7 +78,7 @@ func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err e
 // claim creates the claim if it is absent, its network exists and the condition holds; again: the condition did not. An
 // own claim that is there already is written anew: that undoes a release of it that may be on its way.
 func (s *Store) claim(ctx context.Context, k factKey, condition clientv3.Cmp) (owner string, again bool, err error) {
-	if err := s.Removed(); err != nil {
+	if err := errors.Join(s.Removed(), s.Twin()); err != nil {
 		return "", false, err
 	}
 	key := k.String()

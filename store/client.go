@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -120,6 +121,9 @@ func temporary(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		return true
+	}
+	if errors.Is(err, rpctypes.ErrAuthOldRevision) {
+		return true // users or roles were changed while the call was on its way
 	}
 	var coded interface{ Code() codes.Code } // rpctypes.EtcdError
 	if errors.As(err, &coded) {

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -118,6 +119,19 @@ func (id Identity) believes(der []byte) bool {
 // Trusted is what this host knows of the environment's authority. Its key is empty where it is not held.
 func (id Identity) Trusted() CA {
 	return CA{Environment: id.Environment, Cert: id.CA, Key: id.CAKey, Cross: crossOf(id.CAFact)}
+}
+
+// signer is the key that this host's facts are signed with.
+func (id Identity) signer() (ed25519.PublicKey, error) {
+	cert, err := parseCert(id.Cert)
+	if err != nil {
+		return nil, err
+	}
+	public, ok := cert.PublicKey.(ed25519.PublicKey)
+	if !ok {
+		return nil, errors.New("not Ed25519")
+	}
+	return public, nil
 }
 
 // Expires is when the host's certificate ends.

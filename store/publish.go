@@ -54,6 +54,12 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 	if s.Removed() != nil {
 		return time.Hour, nil // nobody listens any more
 	}
+	if wait := s.unsettled(); wait > 0 {
+		return wait, nil
+	}
+	if s.Twin() != nil {
+		return s.cfg.pingEvery(), nil // what it publishes is not ours to delete
+	}
 	now := time.Now()
 	p := s.plan(have)
 	for key := range p.confirmed {

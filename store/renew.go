@@ -188,12 +188,31 @@ func (c *Checkpoint) ClientTLS() (*tls.Config, error) {
 	// The authority may be replaced while the agent runs.
 	config.InsecureSkipVerify = true
 	config.VerifyConnection = c.verifyServer
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		id := c.Local().Identity
-		pair, err := tls.X509KeyPair(id.Cert, id.Key.Bytes)
-		return &pair, err
-	}
+	config.GetClientCertificate = c.clientCertificate
 	return config, nil
+}
+
+// ExternalTLS is how an etcd of the operator's own is reached, by LoadTLS. Without files of a certificate this host shows its
+// own to a server that asks for one of the environment's authority.
+func (c *Checkpoint) ExternalTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
+	config, err := LoadTLS(caFile, certFile, keyFile)
+	if err == nil && certFile == "" {
+		config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := c.clientCertificate(info)
+			if err != nil || info.SupportsCertificate(pair) != nil {
+				return &tls.Certificate{}, err
+			}
+			return pair, nil
+		}
+	}
+	return config, err
+}
+
+// clientCertificate is the one that the host has at the time.
+func (c *Checkpoint) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	id := c.Local().Identity
+	pair, err := tls.X509KeyPair(id.Cert, id.Key.Bytes)
+	return &pair, err
 }
 
 // verifyServer holds an etcd server's certificate against what this host believes at the time.

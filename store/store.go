@@ -44,6 +44,11 @@ type Store struct {
 	refresh chan struct{}
 	lostCA  chan struct{} // etcd holds no authority that is known here
 
+	aliveSeen    atomic.Int64 // the last revision of this host's alive key that was seen
+	aliveChanged chan struct{}
+	settled      atomic.Pointer[time.Time] // from when on this host publishes
+	twin         atomic.Pointer[twin]
+
 	host       atomic.Pointer[Host] // what SetHost was given
 	own        ownFacts
 	sealer     sealer
@@ -79,7 +84,9 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 		cfg: cfg, prefix: Prefix(cfg.Environment), client: client, cp: cp, log: log,
 		refresh: make(chan struct{}, 1),
 		lostCA:  make(chan struct{}, 1),
-		publish: make(chan struct{}, 1),
+
+		aliveChanged: make(chan struct{}, 1),
+		publish:      make(chan struct{}, 1),
 	}
 	s.own.init(cfg.Self)
 	saved, err := cp.loadSnapshot(cfg.Environment)

@@ -237,6 +237,7 @@ func (f *follower) read(ctx context.Context) ([]*mvccpb.KeyValue, listHeader, er
 
 func (f *follower) set(b *builder, key string, kv *mvccpb.KeyValue) {
 	f.own.observe(key, kv.Value, kv.ModRevision)
+	f.sawAlive(key, kv.ModRevision)
 	hash := maphash.Bytes(f.seed, kv.Value)
 	if have, ok := f.hashes[key]; ok && have == hash {
 		return
@@ -245,8 +246,17 @@ func (f *follower) set(b *builder, key string, kv *mvccpb.KeyValue) {
 	f.trust.stage(b, key, kv.Value)
 }
 
+// sawAlive tells that this host's alive key was written or deleted, by itself or by another.
+func (f *follower) sawAlive(key string, revision int64) {
+	if f.cfg.Self != "" && key == aliveKey(f.cfg.Self).String() && revision > f.aliveSeen.Load() {
+		f.aliveSeen.Store(revision)
+		poke(f.aliveChanged)
+	}
+}
+
 func (f *follower) remove(b *builder, key string, revision int64) {
 	f.own.observeGone(key, revision)
+	f.sawAlive(key, revision)
 	delete(f.hashes, key)
 	f.trust.stage(b, key, nil)
 }

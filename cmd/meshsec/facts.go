@@ -56,7 +56,7 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		if err := n.checkTLSFiles(p); err != nil {
 			return nil, err
 		}
-		c, err := store.LoadTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
+		c, err := n.checkpoint.ExternalTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
 		if err != nil {
 			return nil, fmt.Errorf("%w ETCD: %w", errSetting, err)
 		}

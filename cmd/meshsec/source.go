@@ -153,6 +153,9 @@ func (n *node) status() control.Status {
 	for key, why := range snap.Bad {
 		s.Ignored = append(s.Ignored, key+": "+why)
 	}
+	if err := n.store.Twin(); err != nil {
+		bad("%v", err)
+	}
 	for key, owner := range n.store.Conflicts() {
 		bad("%s is claimed by host %s as well as by this one", key, snap.HostName(owner))
 	}

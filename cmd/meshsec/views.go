@@ -25,7 +25,7 @@ func (n *node) hosts() []control.Host {
 	for id, h := range snap.Hosts {
 		rows = append(rows, control.Host{ID: id, Name: h.Name, Self: id == n.id.HostID, Alive: snap.Alive[id],
 			Underlay: underlayOf(h), Observed: seen[id], Router: h.Router, DataPlane: h.DataPlane, Encap: h.Encap, OS: h.OS, Arch: h.Arch,
-			Version: h.Version, Endpoints: len(snap.Endpoints[id]), Since: h.Since})
+			Version: h.Version, Endpoints: len(snap.Endpoints[id]), Authority: h.Authority, Since: h.Since})
 	}
 	slices.SortFunc(rows, func(a, b control.Host) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
