@@ -43,8 +43,8 @@ check: ## format, vet, lint and unit tests; no Docker, under two minutes
 test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
-model: setup ## the model of handshake and rekeying, checked by Spin
-	@scripts/model
+model: setup ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
+	@DEEP=$(DEEP) scripts/model
 
 lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
 	@KERNEL=$(KERNEL) scripts/lab

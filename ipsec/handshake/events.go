@@ -37,12 +37,15 @@ func (m *Machine) Confirmed(now time.Duration, host string, spi ipsec.SPI, from 
 		return nil
 	}
 	pr := p.find(spi)
-	if pr == nil {
+	if pr == nil || pr.dead {
 		return nil
 	}
-	known := pr.confirmed
+	known, out := pr.confirmed, p.out
 	p.confirm(now, pr)
-	if pr.mute { // a higher one is in use
+	if pr.mute { // a higher one is in use, or was until now
+		if p.out != out {
+			return []Output{SAsChanged{host}}
+		}
 		return nil
 	}
 	if !from.IsValid() || from.Port() == 0 {

@@ -134,7 +134,7 @@ func (m *Machine) complete(now time.Duration, p *peer, i *initiation, body []byt
 		return nil, r, err
 	}
 	pr.rank = rank{r.generation, p.smaller}
-	pr.began, pr.inUntil = i.sent, now+maxAge+2*oldGrace
+	pr.began, pr.made, pr.inUntil = i.sent, now, now+maxAge+2*oldGrace
 	return pr, r, nil
 }
 

@@ -29,6 +29,7 @@ type host struct {
 	former  map[ipsec.SPI]bool      // … and before it, or that a limit took away
 	kept    int                     // keepalives
 	opened  map[netip.AddrPort]bool // where packets may come from, as its NAT has seen it send there; nil: everywhere
+	proven  map[string]ipsec.SPI    // outbound, of the last pair in use that was confirmed, by peer
 	heard   time.Duration
 	probes  int
 	asked   int // for a snapshot
@@ -50,6 +51,7 @@ func (h *host) boot() {
 	}
 	h.down, h.booted = false, h.w.now
 	h.sas, h.seen, h.given = nil, make(map[ipsec.SPI]bool), make(map[ipsec.SPI]bool)
+	h.proven = make(map[string]ipsec.SPI)
 	h.step(func(now time.Duration) []Output { return h.m.SetPeers(now, h.facts) })
 }
 
@@ -175,7 +177,17 @@ func (h *host) install() {
 	for _, from := range h.w.hosts {
 		for _, to := range h.w.hosts {
 			out := from.sas[to.id].Out
-			if out == nil || from.down || to.down || to.former[out.SPI] {
+			if out == nil || from.down || to.down {
+				continue
+			}
+			if p := from.m.peers[to.id]; p != nil && p.out != nil && p.out.confirmed {
+				was := from.proven[to.id]
+				if to.former[out.SPI] && !to.given[out.SPI] && to.given[was] {
+					h.w.t.Fatalf("at %v %s left %v, on which %s sent, for %v of before a restart", h.w.now, from.id, was, to.id, out.SPI)
+				}
+				from.proven[to.id] = out.SPI
+			}
+			if to.former[out.SPI] {
 				continue
 			}
 			in := find(to.sas[from.id].In, out.SPI)

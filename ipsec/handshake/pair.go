@@ -47,20 +47,23 @@ func (r rank) above(o rank) bool {
 //
 //	begun here:  made (may send) ── packet came in ──► confirmed
 //	begun there: pending         ── packet came in ──► confirmed (may send)
+//	             pending, confirmed ── bury ─────────► dead (whatever comes in on it was sent before the other's restart)
 type pair struct {
 	rank      rank
 	in, out   ipsec.SA
 	from      netip.AddrPort // where its init came from (begun there)
 	target    netip.AddrPort // where its init was sent to, where the peer sees this host (begun there)
 	began     time.Duration  // when its init was sent (begun here) or came in
+	made      time.Duration  // when the response came (begun here)
 	begunHere bool
+	dead      bool          // the other side has forgotten it, and proved that
 	confirmed bool          // a packet has come in on in
 	mute      bool          // out has been erased and must not be used
 	deaf      bool          // in has been erased and is no longer offered
 	inUntil   time.Duration // when in goes
 }
 
-func (p *pair) pending() bool { return !p.begunHere && !p.confirmed }
+func (p *pair) pending() bool { return !p.begunHere && !p.confirmed && !p.dead }
 
 // outUntil is when sending on the pair ends.
 func (p *pair) outUntil() time.Duration {

@@ -114,13 +114,32 @@ func (p *peer) confirm(now time.Duration, pr *pair) {
 	}
 	pr.confirmed = true
 	pr.inUntil = pr.began + maxAge + 2*oldGrace
+	p.bury(now, pr)
 	above := false
 	for _, q := range p.pairs {
-		if q != pr && q.confirmed && q.rank.above(pr.rank) {
+		if q != pr && q.confirmed && !q.dead && q.rank.above(pr.rank) {
 			above = true
 		}
 		if pr.rank.above(q.rank) || q == pr && above {
 			q.inUntil = min(q.inUntil, now+oldGrace)
+		}
+	}
+}
+
+// bury takes the pairs that the other side began, and that were here before pr was made, out of use: on pr, which this host
+// began, a packet has come in, so the other side has opened one of ours that was sent since. At that moment it had no init
+// outstanding and no higher pair, so whatever higher ones it began before were lost in a restart, and packets on them that
+// still come in are from before it. Without this they would put this host back on a pair that the other one has forgotten.
+func (p *peer) bury(now time.Duration, pr *pair) {
+	for _, q := range p.pairs {
+		if !pr.begunHere || q.begunHere || q.began >= pr.made || !q.rank.above(pr.rank) {
+			continue
+		}
+		q.dead = true
+		q.silence()
+		q.inUntil = min(q.inUntil, now+oldGrace)
+		if q == p.out {
+			p.giveUpOut(now)
 		}
 	}
 }

@@ -141,6 +141,7 @@ func TestRestartedPeerOnlyAnswers(t *testing.T) {
 		a.boot()
 	}
 	meet(t, a, b)
+	w.run(unknownEvery) // what a has heard since its own restarts is long ago
 	b.facts[0].Remote = netip.AddrPort{}
 	b.boot()
 	old := a.sas["b"].Out
