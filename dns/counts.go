@@ -42,7 +42,7 @@ type Stats struct {
 
 // Stats counts.
 func (s *Server) Stats() Stats {
-	st := Stats{Replies: map[string]uint64{}, Drops: map[string]uint64{}, Forwarded: s.counts.forwarded.Load(), Waiting: s.forward.waiting()}
+	st := Stats{Replies: map[string]uint64{}, Drops: map[string]uint64{}, Forwarded: s.counts.forwarded.Load(), Waiting: s.forward.places.Taken()}
 	for rcode := range s.counts.replies {
 		name := dns.RcodeToString[rcode]
 		if rcode == len(s.counts.replies)-1 {

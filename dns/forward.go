@@ -6,10 +6,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/meshsec/meshsec/quota"
 )
 
 // How the host's resolvers are asked.
@@ -27,43 +28,13 @@ const (
 type forwarder struct {
 	servers func() []netip.AddrPort
 	key     [loopKeySize]byte // marks questions of this host, to know them when they come back
-
-	mu  sync.Mutex
-	all int
-	of  map[netip.Addr]int
+	places  *quota.Places
 }
 
 func newForwarder(servers func() []netip.AddrPort) *forwarder {
-	f := &forwarder{servers: servers, of: map[netip.Addr]int{}}
+	f := &forwarder{servers: servers, places: quota.NewPlaces(maxWaiting, maxWaitOf)}
 	_, _ = rand.Read(f.key[:]) // never fails (crypto/rand)
 	return f
-}
-
-// enter takes a place among those that wait; leave gives it back.
-func (f *forwarder) enter(addr netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.all >= maxWaiting || f.of[addr] >= maxWaitOf {
-		return false
-	}
-	f.all++
-	f.of[addr]++
-	return true
-}
-
-func (f *forwarder) leave(addr netip.Addr) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.all--
-	if f.of[addr]--; f.of[addr] == 0 {
-		delete(f.of, addr)
-	}
-}
-
-func (f *forwarder) waiting() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.all
 }
 
 // looped tells whether a question is one that this host has asked: one of its resolvers asks a container, and that one us.

@@ -198,23 +198,6 @@ func TestLoopsAreRefused(t *testing.T) {
 	}
 }
 
-// TestOneContainerDoesNotTakeAllPlaces of those that wait for resolvers.
-func TestOneContainerDoesNotTakeAllPlaces(t *testing.T) {
-	f := newForwarder(nil)
-	for range maxWaitOf {
-		if !f.enter(me) {
-			t.Fatal("too early")
-		}
-	}
-	if f.enter(me) || !f.enter(other) || f.waiting() != maxWaitOf+1 {
-		t.Error("places are not each container's own")
-	}
-	f.leave(me)
-	if !f.enter(me) {
-		t.Error("a place that was left is not free")
-	}
-}
-
 func TestResolversAreRead(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

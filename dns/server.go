@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meshsec/meshsec/directory"
+	"github.com/meshsec/meshsec/quota"
 )
 
 // Options of a Server.
@@ -29,7 +30,7 @@ type Options struct {
 type Server struct {
 	o       Options
 	forward *forwarder
-	limit   limiter
+	limit   *quota.Rates
 	counts  counts
 }
 
@@ -38,7 +39,7 @@ func New(o Options) *Server {
 	if o.Rate == 0 {
 		o.Rate = 5000
 	}
-	return &Server{o: o, forward: newForwarder(o.Resolvers), limit: newLimiter(o.Rate)}
+	return &Server{o: o, forward: newForwarder(o.Resolvers), limit: quota.NewRates(o.Rate)}
 }
 
 // Serve answers on both sockets until ctx ends, and closes them. The address of udp must be one only, for it is what the
@@ -109,7 +110,7 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 		finish(q, no, a.size)
 		return s.pack(no, room), nil
 	}
-	if !s.forward.enter(a.from) {
+	if !s.forward.places.Enter(a.from) {
 		s.counts.drop(dropBusy)
 		r := reply(q)
 		r.Rcode = dns.RcodeServerFailure
@@ -117,7 +118,7 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 		return s.pack(r, room), nil
 	}
 	return nil, func(ctx context.Context) []byte {
-		defer s.forward.leave(a.from)
+		defer s.forward.places.Leave(a.from)
 		r := s.forward.ask(ctx, q)
 		s.counts.forwarded.Add(1)
 		finish(q, r, a.size)

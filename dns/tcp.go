@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/meshsec/meshsec/quota"
 )
 
 // The bounds of TCP (RFC 7766, section 6.2).
@@ -23,10 +25,9 @@ const (
 
 // serveTCP answers connections.
 func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
+	l = quota.NewPlaces(maxConns, maxConnsOf).Listener(l, func() { s.counts.drop(dropRate) })
 	var group sync.WaitGroup
 	defer group.Wait()
-	var mu sync.Mutex
-	all, of := 0, map[netip.Addr]int{}
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
@@ -35,29 +36,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("dns: accept: %w", err)
 		}
-		from, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-		addr := from.Addr()
-		mu.Lock()
-		full := all >= maxConns || of[addr] >= maxConnsOf
-		if !full {
-			all++
-			of[addr]++
-		}
-		mu.Unlock()
-		if full {
-			s.counts.drop(dropRate)
-			_ = conn.Close()
-			continue
-		}
-		group.Go(func() {
-			s.converse(ctx, conn, addr)
-			mu.Lock()
-			defer mu.Unlock()
-			all--
-			if of[addr]--; of[addr] == 0 {
-				delete(of, addr)
-			}
-		})
+		group.Go(func() { s.converse(ctx, conn, quota.Remote(conn)) })
 	}
 }
 
@@ -67,6 +46,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, from netip.Addr) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	defer conn.Close()
 	var pending sync.WaitGroup
 	defer pending.Wait()
 	defer cancel()
@@ -93,7 +73,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, from netip.Addr) {
 			return
 		}
 		z := s.zone()
-		if !s.limit.allow(s.bucket(z, from), time.Now()) {
+		if !s.limit.Allow(s.bucket(z, from), time.Now()) {
 			s.counts.drop(dropRate)
 			return
 		}

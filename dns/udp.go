@@ -34,7 +34,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 				s.counts.drop(dropLong)
 				continue
 			}
-			if !s.limit.allow(s.bucket(z, from.Addr()), now) {
+			if !s.limit.Allow(s.bucket(z, from.Addr()), now) {
 				s.counts.drop(dropRate)
 				continue
 			}

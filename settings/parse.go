@@ -30,6 +30,7 @@ type Settings struct {
 	HostID, HostName          string
 	Services                  []string // of DNS
 	Domain                    string
+	MetadataToken             string
 	LogLevel                  logrus.Level
 	LogFormat                 string
 	Listen                    string
@@ -41,27 +42,28 @@ var environmentName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62})$`)
 func (v Values) Parse() (Settings, error) {
 	p := parser{v: v}
 	s := Settings{
-		Environment:  p.match("ENVIRONMENT", environmentName, "lower-case letters, digits, '.', '_' and '-', 63 at most, beginning with a letter or digit"),
-		Join:         v["JOIN"],
-		Etcd:         p.endpoints("ETCD"),
-		EtcdCA:       v["ETCD_CA"],
-		EtcdCert:     v["ETCD_CERT"],
-		EtcdKey:      v["ETCD_KEY"],
-		EtcdPort:     p.port("ETCD_PORT"),
-		EtcdPeerPort: p.port("ETCD_PEER_PORT"),
-		Routers:      p.prefix("ROUTERS", v["ROUTERS"], 8, 24),
-		Pools:        p.pools("POOLS"),
-		Advertise:    v["ADVERTISE"],
-		Port:         p.port("PORT"),
-		Encap:        p.oneOf("ENCAP", "udp", "esp"),
-		DataPlane:    p.oneOf("DATAPLANE", "auto", "kernel", "userspace"),
-		Scope:        p.oneOf("SCOPE", "local"),
-		HostID:       v["HOST_ID"],
-		HostName:     v["HOST_NAME"],
-		Services:     p.someOf("SERVICES", DNS),
-		Domain:       p.domain("DOMAIN"),
-		LogFormat:    p.oneOf("LOG_FORMAT", "text", "json"),
-		Listen:       p.listen("LISTEN"),
+		Environment:   p.match("ENVIRONMENT", environmentName, "lower-case letters, digits, '.', '_' and '-', 63 at most, beginning with a letter or digit"),
+		Join:          v["JOIN"],
+		Etcd:          p.endpoints("ETCD"),
+		EtcdCA:        v["ETCD_CA"],
+		EtcdCert:      v["ETCD_CERT"],
+		EtcdKey:       v["ETCD_KEY"],
+		EtcdPort:      p.port("ETCD_PORT"),
+		EtcdPeerPort:  p.port("ETCD_PEER_PORT"),
+		Routers:       p.prefix("ROUTERS", v["ROUTERS"], 8, 24),
+		Pools:         p.pools("POOLS"),
+		Advertise:     v["ADVERTISE"],
+		Port:          p.port("PORT"),
+		Encap:         p.oneOf("ENCAP", "udp", "esp"),
+		DataPlane:     p.oneOf("DATAPLANE", "auto", "kernel", "userspace"),
+		Scope:         p.oneOf("SCOPE", "local"),
+		HostID:        v["HOST_ID"],
+		HostName:      v["HOST_NAME"],
+		Services:      p.someOf("SERVICES", DNS, Metadata),
+		Domain:        p.domain("DOMAIN"),
+		MetadataToken: p.oneOf("METADATA_TOKEN", TokenOptional, TokenRequired),
+		LogFormat:     p.oneOf("LOG_FORMAT", "text", "json"),
+		Listen:        p.listen("LISTEN"),
 	}
 	level, err := logrus.ParseLevel(v["LOG_LEVEL"])
 	if err != nil {

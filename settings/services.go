@@ -8,7 +8,14 @@ import (
 
 // What a host may serve its containers.
 const (
-	DNS = "dns"
+	DNS      = "dns"
+	Metadata = "metadata"
+)
+
+// What METADATA_TOKEN may be.
+const (
+	TokenOptional = "optional"
+	TokenRequired = "required"
 )
 
 // Serves tells whether this host serves its containers that.

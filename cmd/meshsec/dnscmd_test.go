@@ -48,8 +48,8 @@ func TestServicePorts(t *testing.T) {
 	if got := servicePorts(settings.Settings{}); len(got) != 0 {
 		t.Errorf("turned off: %v", got)
 	}
-	got := servicePorts(settings.Settings{Services: []string{settings.DNS}})
-	if len(got) != 2 || got[0] != (link.Service{UDP: true, Port: 53}) || got[1] != (link.Service{Port: 53}) {
+	got := servicePorts(settings.Settings{Services: []string{settings.DNS, settings.Metadata}})
+	if len(got) != 3 || got[0] != (link.Service{UDP: true, Port: 53}) || got[1] != (link.Service{Port: 53}) || got[2] != (link.Service{Port: 80}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -83,7 +83,7 @@ func startNode(ctx context.Context, set settings.Settings, p paths, log *logrus.
 		{"opening the router namespace", func(context.Context) error { return n.openRouter(p) }},
 		{"opening UDP port " + fmt.Sprint(set.Port), func(context.Context) error { return n.openDataPlane() }},
 		{"reaching etcd", func(ctx context.Context) error { return n.openStore(ctx, p, say) }},
-		{"preparing DNS", func(context.Context) error { return n.openServices(p) }},
+		{"preparing DNS and metadata", func(context.Context) error { return n.openServices(p) }},
 		{"preparing the mesh", func(context.Context) error { return n.openMesh(ppks) }},
 		{"preparing the drivers", func(context.Context) error { return n.openDrivers(p) }},
 	} {

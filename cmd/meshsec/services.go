@@ -13,6 +13,7 @@ import (
 	"github.com/meshsec/meshsec/directory"
 	"github.com/meshsec/meshsec/dns"
 	"github.com/meshsec/meshsec/link"
+	"github.com/meshsec/meshsec/metadata"
 	"github.com/meshsec/meshsec/settings"
 )
 
@@ -23,12 +24,18 @@ type services struct {
 	dns   *dns.Server     // nil: turned off
 	udp   *net.UDPConn
 	tcp   net.Listener
+
+	metadata *metadata.Server // nil: turned off
+	http     net.Listener
 }
 
 // servicePorts are the ports that containers may reach.
 func servicePorts(set settings.Settings) (ports []link.Service) {
 	if set.Serves(settings.DNS) {
 		ports = append(ports, link.Service{UDP: true, Port: 53}, link.Service{Port: 53})
+	}
+	if set.Serves(settings.Metadata) {
+		ports = append(ports, link.Service{Port: 80})
 	}
 	return ports
 }
@@ -38,17 +45,33 @@ func (n *node) openServices(p paths) error {
 	s := &n.services
 	s.board = directory.NewBoard(directory.New(n.id.HostID))
 	n.direct()
-	if !n.set.Serves(settings.DNS) {
-		return nil
+	if n.set.Serves(settings.DNS) {
+		if err := n.openDNS(p); err != nil {
+			return fmt.Errorf("dns: %w", err)
+		}
 	}
+	if n.set.Serves(settings.Metadata) {
+		l, err := n.listenTCP(80)
+		if err != nil {
+			return fmt.Errorf("metadata: %w", err)
+		}
+		s.http = l
+		n.closers = append(n.closers, l.Close)
+		s.metadata = metadata.New(metadata.Options{Board: s.board, Age: n.age, TokenRequired: n.set.MetadataToken == settings.TokenRequired})
+	}
+	return nil
+}
+
+func (n *node) openDNS(p paths) error {
+	s := &n.services
 	udp, err := n.listenUDP(53)
 	if err != nil {
-		return fmt.Errorf("dns: %w", err)
+		return err
 	}
 	s.udp = udp
 	n.closers = append(n.closers, udp.Close)
 	if s.tcp, err = n.listenTCP(53); err != nil {
-		return fmt.Errorf("dns: %w", err)
+		return err
 	}
 	n.closers = append(n.closers, s.tcp.Close)
 	s.dns = dns.New(dns.Options{Domain: n.set.Domain, Board: s.board, Age: n.age,
@@ -105,6 +128,9 @@ func (n *node) runServices() []func(context.Context) error {
 	if s := &n.services; s.dns != nil {
 		parts = append(parts, func(ctx context.Context) error { return s.dns.Serve(ctx, s.udp, s.tcp) })
 	}
+	if s := &n.services; s.metadata != nil {
+		parts = append(parts, func(ctx context.Context) error { return s.metadata.Serve(ctx, s.http) })
+	}
 	return parts
 }
 
@@ -135,8 +161,10 @@ func (n *node) keepDirectory(ctx context.Context) error {
 		case <-tick.C:
 			n.services.lost = n.lostHosts()
 			continue
-		case <-facts:
 		case <-own:
+			n.directOwn()
+			continue // the round that it causes brings all else
+		case <-facts:
 		}
 		if late == nil {
 			late = time.After(lateAfter)
@@ -151,6 +179,7 @@ func (n *node) keepDirectory(ctx context.Context) error {
 				waiting, late = false, nil
 			case <-facts:
 			case <-own:
+				n.directOwn()
 			}
 		}
 	}
@@ -164,6 +193,12 @@ func (n *node) direct() {
 	if !now.Of(snap, local, s.lost) {
 		s.board.Set(now.Next(snap, local, s.lost))
 	}
+}
+
+// directOwn brings in what has changed on this host, at once: a container that starts may ask before there are routes to it.
+func (n *node) directOwn() {
+	now, _ := n.services.board.Now()
+	n.services.board.Set(now.Next(now.Snapshot(), n.checkpoint.Local(), n.services.lost))
 }
 
 // lostHosts are those that are down: etcd has lost them, and so has this host. Who has lost etcd only is not. What can't be

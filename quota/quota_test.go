@@ -1,0 +1,111 @@
+package quota
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+var a, b = netip.MustParseAddr("10.42.0.2"), netip.MustParseAddr("10.42.0.3")
+
+func TestRates(t *testing.T) {
+	r, now := NewRates(10), time.Unix(1e9, 0)
+	count := func(addr netip.Addr) (n int) {
+		for n < 1000 && r.Allow(addr, now) {
+			n++
+		}
+		return n
+	}
+	if n := count(a); n != 20 {
+		t.Errorf("%d at once", n)
+	}
+	if n := count(b); n != 20 {
+		t.Errorf("another one: %d at once", n)
+	}
+	now = now.Add(500 * time.Millisecond)
+	if n := count(a); n != 5 {
+		t.Errorf("%d half a second later", n)
+	}
+	now = now.Add(-time.Hour) // a clock that was set back gives and takes nothing
+	if n := count(a); n != 0 {
+		t.Errorf("%d an hour before", n)
+	}
+	now = now.Add(2 * time.Hour)
+	if n := count(a); n != 20 {
+		t.Errorf("%d after a long time", n)
+	}
+}
+
+func TestRatesForgetTheQuiet(t *testing.T) {
+	r, now := NewRates(10), time.Unix(1e9, 0)
+	addr := netip.MustParseAddr("10.0.0.0")
+	for range 3 * maxBuckets {
+		addr = addr.Next()
+		if !r.Allow(addr, now) {
+			t.Fatal("a new one is refused")
+		}
+		now = now.Add(time.Millisecond)
+	}
+	if len(r.buckets) > maxBuckets {
+		t.Errorf("%d are remembered", len(r.buckets))
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	p := NewPlaces(3, 2)
+	if !p.Enter(a) || !p.Enter(a) || p.Enter(a) || !p.Enter(b) || p.Enter(b) || p.Taken() != 3 {
+		t.Error("places are not bounded as they should be")
+	}
+	p.Leave(a)
+	if !p.Enter(b) || p.Enter(a) {
+		t.Error("a place that was left is not free")
+	}
+}
+
+// TestListener: connections beyond the places are closed, and a place is free again when its connection ends, however often
+// it is closed.
+func TestListener(t *testing.T) {
+	inner, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, refused := NewPlaces(10, 1), make(chan struct{}, 10)
+	l := p.Listener(inner, func() { refused <- struct{}{} })
+	defer l.Close()
+	accepted := make(chan net.Conn, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp4", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	first := dial()
+	served := <-accepted
+	second := dial()
+	<-refused
+	_ = second.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := second.Read(make([]byte, 1)); err != io.EOF && err == nil {
+		t.Error("the second connection is open")
+	}
+	_ = first.Close()
+	_, _ = served.Close(), served.Close()
+	if p.Taken() != 0 {
+		t.Errorf("%d places taken", p.Taken())
+	}
+	dial()
+	<-accepted
+}

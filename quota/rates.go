@@ -1,0 +1,60 @@
+// Package quota bounds what each container may ask of its host's services, so that one that floods them is no trouble to
+// the others: how often, and how much at a time.
+package quota
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Rates bounds how often each address may do something: so many times a second, and twice as often at once (a token
+// bucket). It may be used concurrently.
+type Rates struct {
+	rate float64
+
+	mu      sync.Mutex
+	buckets map[netip.Addr]*bucket
+}
+
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+// NewRates allows each address so many times a second.
+func NewRates(rate int) *Rates { return &Rates{rate: float64(rate), buckets: map[netip.Addr]*bucket{}} }
+
+// maxBuckets is how many addresses are remembered before those that have been quiet are forgotten.
+const maxBuckets = 4096
+
+// Allow takes one; false: there is none left now.
+func (r *Rates) Allow(addr netip.Addr, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.buckets[addr]
+	if b == nil {
+		if len(r.buckets) >= maxBuckets {
+			r.sweep(now)
+		}
+		b = &bucket{left: 2 * r.rate, at: now}
+		r.buckets[addr] = b
+	}
+	if d := now.Sub(b.at); d > 0 {
+		b.left, b.at = min(b.left+d.Seconds()*r.rate, 2*r.rate), now
+	}
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// sweep forgets the buckets that are full again: all that have been quiet for two seconds. Needs the lock.
+func (r *Rates) sweep(now time.Time) {
+	for addr, b := range r.buckets {
+		if now.Sub(b.at) > 2*time.Second {
+			delete(r.buckets, addr)
+		}
+	}
+}
