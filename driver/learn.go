@@ -154,9 +154,15 @@ func (d *Driver) warn(c engine.Container, endpoints []string) {
 func (d *Driver) listen(ctx context.Context) {
 	pause := soon
 	for ctx.Err() == nil {
-		_ = d.o.Docker.Watch(ctx, func() { // it ends when dockerd does, or there is none: watchDocker says so
+		stream, cancel := context.WithCancel(ctx)
+		_ = d.o.Docker.Watch(stream, func() { // it ends when dockerd does, or there is none: watchDocker says so
+			names, err := d.o.Docker.Names(stream)
+			if err != nil {
+				cancel()
+				return
+			}
 			pause = soon
-			d.containers.begin(d.o.Docker.Names(ctx))
+			d.containers.begin(names)
 			d.known.stale("")
 			wake(d.look)
 		}, func(e engine.Event) {
@@ -164,6 +170,7 @@ func (d *Driver) listen(ctx context.Context) {
 			d.known.stale(e.Container)
 			wake(d.look)
 		})
+		cancel()
 		d.containers.end()
 		timer := time.NewTimer(pause)
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -78,7 +79,13 @@ func TestRenamesAndReconnectsAreSeen(t *testing.T) {
 	r.Wait("the new name", func() bool { return r.fact(ep1).Name == "new" && slices.Equal(r.fact(ep1).Aliases, []string{"web"}) })
 
 	// Docker restarts, and a rename is missed.
+	if !r.driver.HearsDocker() {
+		t.Error("it does not hear Docker")
+	}
+	e.fail(http.StatusServiceUnavailable)
 	e.hangUp()
+	r.Wait("the end of the stream", func() bool { return !r.driver.HearsDocker() })
+	e.fail(0)
 	e.setContainer(ctr1, inspected(ctr1, "newer", ep1))
 	e.set(net1, ctr1, "newer", ep1)
 	r.Wait("the newer name", func() bool { return r.fact(ep1).Name == "newer" })

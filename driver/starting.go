@@ -21,15 +21,13 @@ type containers struct {
 	created map[string]time.Time // by ID: those just created
 }
 
-func (c *containers) begin(names map[string]string, err error) {
+func (c *containers) begin(names map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.names, c.created = names, map[string]time.Time{}; err != nil {
-		c.names = nil
-	}
+	c.names, c.created = names, map[string]time.Time{}
 }
 
-func (c *containers) end() { c.begin(nil, nil) }
+func (c *containers) end() { c.begin(nil) }
 
 func (c *containers) change(e engine.Event, now time.Time) {
 	c.mu.Lock()
@@ -73,6 +71,14 @@ func (c *containers) heirs(former []store.Lease, now time.Time) (heirs map[strin
 		}
 	}
 	return heirs, others
+}
+
+// HearsDocker says whether Docker tells of changes just now. Without it there are no aliases, services and labels in the facts, and
+// before engine 29 no names.
+func (d *Driver) HearsDocker() bool {
+	d.containers.mu.Lock()
+	defer d.containers.mu.Unlock()
+	return d.containers.names != nil
 }
 
 // Starting finds the container that Docker is just starting, or connecting, among those whose address the IPAM driver has kept,

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -27,7 +26,11 @@ func TestWhoIsStarting(t *testing.T) {
 	if got := who(ctr1); got != "/" {
 		t.Errorf("%s, though Docker has not told its containers", got)
 	}
-	d.containers.begin(docker.Names(context.Background()))
+	names, err := docker.Names(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.containers.begin(names)
 	is := func(want, starting string) {
 		t.Helper()
 		got := who(starting)
@@ -73,12 +76,11 @@ func TestWhoIsStarting(t *testing.T) {
 func TestContainersAreNewForAMinute(t *testing.T) {
 	var c containers
 	now := time.Now()
-	c.begin(nil, fmt.Errorf("no answer"))
 	c.change(engine.Event{Action: "create", Container: "c1", Name: "web"}, now) // nothing is known, so nothing is noted
 	if _, others := c.heirs(nil, now); others != nil {
 		t.Errorf("%q", others)
 	}
-	c.begin(map[string]string{}, nil)
+	c.begin(map[string]string{})
 	c.change(engine.Event{Action: "create", Container: "c1", Name: "web"}, now)
 	if heirs, others := c.heirs(nil, now.Add(fresh)); len(heirs) != 0 || len(others) != 1 {
 		t.Errorf("%v, %q", heirs, others)

@@ -129,6 +129,9 @@ func (n *node) status() control.Status {
 	for _, p := range problems {
 		bad("%s", p)
 	}
+	if !n.driver.HearsDocker() {
+		s.Warnings = append(s.Warnings, "Docker's API does not answer (docker.sock in /run), so new names, services and labels of containers are not known")
+	}
 	if err := n.store.Removed(); err != nil {
 		bad("%v", err)
 		s.Health = control.Broken
