@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,7 +203,35 @@ func TestNATGrid(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	t.Run("Direct", func(t *testing.T) { g.direct(t) })
+	g.direct(t)
+	for _, change := range []struct {
+		what string
+		of   []string
+		make func(ctx context.Context) error
+	}{
+		{"a mapping is forgotten", []string{"k"}, func(context.Context) error { return g.nats["keep"].Forget() }},
+		{"the carrier's ports change", []string{"c1", "c2"}, g.nats["cgn"].Remap},
+		{"a provider gives a home another address", []string{"k"}, func(ctx context.Context) error { return g.nats["keep"].Renumber(ctx, 77) }},
+		{"random ports change", []string{"r1"}, func(context.Context) error { return g.nats["rnd1"].Forget() }},
+		{"a host gets another address in its LAN", []string{"m2"}, func(ctx context.Context) error { return g.move(ctx, "m2", "172.30.1.22") }},
+		{"a public host gets another address", []string{"h2"}, func(ctx context.Context) error { return g.move(ctx, "h2", "172.30.0.22") }},
+	} {
+		t.Run(strings.ReplaceAll(change.what, " ", "_"), func(t *testing.T) {
+			if err := change.make(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			g.all(t, 3*patience, func(a, b string) bool {
+				return open(a, b) && (slices.Contains(change.of, a) || slices.Contains(change.of, b))
+			})
+		})
+	}
+}
+
+// move gives a host another address in place of its own.
+func (g *grid) move(ctx context.Context, name, to string) error {
+	_, err := g.host[name].Run(ctx, "sh", "-e", "-c", `route=$(ip -o route show default)
+		ip addr flush dev eth0 scope global; ip addr add `+to+`/24 dev eth0; ip route add $route`)
+	return err
 }
 
 // direct checks where the tunnels go.

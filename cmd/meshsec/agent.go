@@ -100,6 +100,11 @@ func (a *agent) keepNode(ctx context.Context, setErr error) error {
 			if ctx.Err() != nil || err == nil {
 				return err
 			}
+			if errors.Is(err, errMoved) {
+				a.log.WithError(err).Info("starting anew with the present one")
+				a.node.Store(nil)
+				continue
+			}
 			// A part that must never end has ended. A new process finds everything in place and is sure to be whole. It
 			// starts no sooner than after restartPause: dockerd makes none.
 			err = fmt.Errorf("restart needed: %w", err)

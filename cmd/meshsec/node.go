@@ -134,7 +134,7 @@ func (n *node) openRouter(p paths) (err error) {
 // start runs every part until one fails or the node is closed.
 func (n *node) start(ctx context.Context) {
 	parts := []func(context.Context) error{
-		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents, n.observe,
+		n.socket.Run, n.plane.Run, n.handshake.Run, n.mesh.Run, n.prober.run, n.ipam.Run, n.driver.Run, n.pumpEvents, n.observe, n.keepUnderlay,
 	}
 	parts = append(parts, n.runServices()...)
 	if n.esp != nil {
