@@ -19,7 +19,7 @@ import (
 // grid is hosts without Docker: two public ones, and others behind each kind of NAT. All homes have the same private network.
 //
 //	h1 (etcd), h2 ─────────────────────────────── underlay
-//	keep:    k      Linux's masquerade
+//	keep:    k, k2  Linux's masquerade; k2 has PORT=4501, or the NAT would have to choose it a port for each destination
 //	map:     m1, m2 one NAT, a port for each
 //	cgn:     c1, c2 each behind a NAT of its own, both of them behind the carrier's
 //	rnd1: r1, rnd2: r2  another port for each destination
@@ -47,7 +47,7 @@ func newGrid(t *testing.T) *grid {
 		kind   testnet.Translation
 		hosts  []string
 	}{
-		{"keep", nil, testnet.Keep, []string{"k"}},
+		{"keep", nil, testnet.Keep, []string{"k", "k2"}},
 		{"map", nil, testnet.Map, []string{"m1", "m2"}},
 		{"home1", carrier, testnet.Keep, []string{"c1"}},
 		{"home2", carrier, testnet.Keep, []string{"c2"}},
@@ -84,9 +84,12 @@ func (g *grid) startAgents(t *testing.T) {
 	t.Helper()
 	var group errgroup.Group
 	for name, h := range g.host {
-		settings := append(planeSettings(h), "LOG_LEVEL=debug")
-		if name == "f" {
+		settings := append(planeSettings(h), "LISTEN=off")
+		switch name {
+		case "f":
 			settings = append(settings, fmt.Sprintf("ADVERTISE=%s:14500", g.nats["fwd"].Addr()))
+		case "k2":
+			settings = append(settings, "PORT=4501")
 		}
 		if name == "h1" {
 			if _, err := h.StartAgent(settings...); err != nil {
@@ -209,9 +212,9 @@ func TestNATGrid(t *testing.T) {
 		of   []string
 		make func(ctx context.Context) error
 	}{
-		{"a mapping is forgotten", []string{"k"}, func(context.Context) error { return g.nats["keep"].Forget() }},
+		{"a mapping is forgotten", []string{"k", "k2"}, func(context.Context) error { return g.nats["keep"].Forget() }},
 		{"the carrier's ports change", []string{"c1", "c2"}, g.nats["cgn"].Remap},
-		{"a provider gives a home another address", []string{"k"}, func(ctx context.Context) error { return g.nats["keep"].Renumber(ctx, 77) }},
+		{"a provider gives a home another address", []string{"k", "k2"}, func(ctx context.Context) error { return g.nats["keep"].Renumber(ctx, 77) }},
 		{"random ports change", []string{"r1"}, func(context.Context) error { return g.nats["rnd1"].Forget() }},
 		{"a host gets another address in its LAN", []string{"m2"}, func(ctx context.Context) error { return g.move(ctx, "m2", "172.30.1.22") }},
 		{"a public host gets another address", []string{"h2"}, func(ctx context.Context) error { return g.move(ctx, "h2", "172.30.0.22") }},
@@ -238,6 +241,8 @@ func (g *grid) move(ctx context.Context, name, to string) error {
 func (g *grid) direct(t *testing.T) {
 	for _, c := range []struct{ on, of, at string }{
 		{"h2", "k", g.nats["keep"].Addr().String() + ":4500"},
+		{"h2", "k2", g.nats["keep"].Addr().String() + ":4501"},
+		{"k", "k2", g.host["k2"].Addr.String() + ":4501"},
 		{"k", "m1", g.nats["map"].Addr().String() + ":20001"},
 		{"k", "m2", g.nats["map"].Addr().String() + ":20002"},
 		{"k", "c1", g.nats["cgn"].Addr().String() + ":20001"},

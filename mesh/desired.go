@@ -72,7 +72,8 @@ type Peer struct {
 	Name     string   // for people
 	Key      [32]byte // X25519 public key
 	Remote   netip.AddrPort
-	Addrs    []netip.AddrPort // where it may be, best first: its own addresses, of which Remote is one, and where others see it
+	Addrs    []netip.AddrPort // its own, of which Remote is one, best first
+	Seen     []netip.AddrPort // where others see it because it is behind a NAT, best first
 	Near     bool             // it is behind the same NAT as this host: own addresses come before the NAT's
 	Encap    ipsec.Encap
 	Router   netip.Addr     // invalid if it has none that it holds a claim on

@@ -84,22 +84,18 @@ func Sightings(snap *store.Snapshot) map[string][]netip.AddrPort {
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// addresses gives where to try a host, and whether it is behind the NAT that this host is behind.
-func (c *computation) addresses(h store.Host, seen map[string][]netip.AddrPort) (all []netip.AddrPort, near bool) {
-	theirs := c.family(seen[h.ID])
+// addresses gives a host's own addresses, those at which others see it, and whether it is behind the NAT that this host is behind.
+func (c *computation) addresses(h store.Host, seen map[string][]netip.AddrPort) (own, theirs []netip.AddrPort, near bool) {
+	theirs = c.family(seen[h.ID])
 	outside := append(c.forwards(h), theirs...)
 	for _, mine := range append(c.forwards(c.snap.Hosts[c.o.Self]), seen[c.o.Self]...) {
 		near = near || slices.ContainsFunc(outside, func(a netip.AddrPort) bool { return a.Addr() == mine.Addr() })
 	}
-	if len(theirs) > maxSeen {
-		theirs = theirs[:maxSeen]
-	}
+	theirs = theirs[:min(len(theirs), maxSeen)]
 	if near {
-		all = slices.Concat(c.own(h), c.forwards(h), theirs)
-	} else {
-		all = slices.Concat(c.forwards(h), c.own(h), theirs)
+		return append(c.own(h), c.forwards(h)...), theirs, near
 	}
-	return all, near
+	return append(c.forwards(h), c.own(h)...), theirs, near
 }
 
 // own are the host's own addresses of this host's family.

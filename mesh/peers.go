@@ -30,7 +30,7 @@ func (c *computation) peers() {
 			continue
 		}
 		p := Peer{ID: id, Name: h.Name, Key: [32]byte(h.HandshakeKey), Remote: remote, Encap: c.o.encap(h)}
-		p.Addrs, p.Near = c.addresses(h, seen)
+		p.Addrs, p.Seen, p.Near = c.addresses(h, seen)
 		// A key is an identity: two hosts with one could not be told apart.
 		if first, ok := keys[p.Key]; ok {
 			c.ignore("host %s: it has the handshake key of host %s", id, first)

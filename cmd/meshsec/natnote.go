@@ -29,7 +29,7 @@ func natNote(mine, theirs mesh.NAT) string {
 }
 
 // nats tells of each host what is known of its NAT: of this one also what its peers have told it directly.
-func (n *node) nats(snap *store.Snapshot, shaken map[string]handshake.PeerStatus) func(id string) mesh.NAT {
+func (n *node) nats(snap *store.Snapshot, shaken []handshake.PeerStatus) func(id string) mesh.NAT {
 	var told []netip.AddrPort
 	for _, s := range shaken {
 		told = append(told, s.Observed)

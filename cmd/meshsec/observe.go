@@ -54,10 +54,15 @@ func (n *node) observe(ctx context.Context) error {
 	}
 }
 
-// observed gives the peers whose packets come from an address that is none of theirs.
+// observed gives the peers whose packets come from an address that is none of theirs. A host that is behind a NAT itself gives
+// none: it is the last to see a change, for its NAT lets in nothing from a new address.
 func (n *node) observed(now time.Time, snap *store.Snapshot) map[string]netip.AddrPort {
 	seen := map[string]netip.AddrPort{}
-	for _, s := range n.handshake.Status() {
+	statuses := n.handshake.Status()
+	if len(n.forwards) == 0 && n.nats(snap, statuses)(n.id.HostID) != mesh.NoNAT {
+		return seen
+	}
+	for _, s := range statuses {
 		h, known := snap.Hosts[s.HostID]
 		_, answered := n.prober.last(s.HostID)
 		if known && s.State == handshake.StateUp && now.Sub(later(answered, s.LastHandshake)) < silent && !mesh.Declares(h, s.Remote) {

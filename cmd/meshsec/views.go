@@ -55,11 +55,11 @@ func (n *node) peers() []control.Peer {
 	for _, p := range n.mesh.Desired().Peers {
 		wanted[p.ID] = p
 	}
-	shaken := map[string]handshake.PeerStatus{}
-	for _, s := range n.handshake.Status() {
+	shaken, statuses := map[string]handshake.PeerStatus{}, n.handshake.Status()
+	for _, s := range statuses {
 		shaken[s.HostID] = s
 	}
-	nats := n.nats(snap, shaken)
+	nats := n.nats(snap, statuses)
 	rows := make([]control.Peer, 0, len(snap.Hosts))
 	for id, h := range snap.Hosts {
 		if id == n.id.HostID {

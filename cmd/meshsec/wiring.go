@@ -78,7 +78,7 @@ func (k keys) SAs() map[string]ipsec.SASet { return k.loop.SAs() }
 func (k keys) SetPeers(peers []mesh.Peer) {
 	list := make([]handshake.Peer, len(peers))
 	for i, p := range peers {
-		list[i] = handshake.Peer{HostID: p.ID, Public: p.Key, Remote: p.Remote, Addrs: p.Addrs, Near: p.Near}
+		list[i] = handshake.Peer{HostID: p.ID, Public: p.Key, Remote: p.Remote, Addrs: p.Addrs, Seen: p.Seen, Near: p.Near}
 	}
 	k.loop.SetPeers(list)
 }

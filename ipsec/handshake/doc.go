@@ -84,8 +84,8 @@
 // when other hosts see the peer elsewhere, a handshake begins. Response and init tell the other side how it is seen; if not at an
 // address of its own, there is a NAT between, to which a keepalive goes every 20 s.
 //
-// Inits without an answer go in turn to where the peer was seen, to its fact's addresses and to those at which other hosts see it
-// (Peer.Addrs); the back-off grows with each round. To all the others a keepalive goes at the same time: it opens this host's
+// Inits without an answer go in turn to where the peer was seen, to the addresses at which other hosts see it and to its own; the
+// back-off grows with each round. To all the others a keepalive goes at the same time: it opens this host's
 // NAT for what comes from there. As both hosts do so, the init of one passes when both NATs are open.
 //
 // # Which pair is used

@@ -51,11 +51,12 @@ type Peer struct {
 	Public [32]byte
 	// Remote is where the peer is as long as nothing has come from it; invalid while it is unknown.
 	Remote netip.AddrPort
-	// Addrs are all addresses at which it may be, best first: its own ones, and those at which other hosts see it. Inits that
-	// are not answered go to each in turn. Empty: only Remote.
+	// Addrs are its own addresses, best first; empty: only Remote. Inits that are not answered go in turn to where it was seen
+	// last, to Seen and to Addrs.
 	Addrs []netip.AddrPort
-	// Near says that both hosts are behind one NAT: Addrs are tried before the address at which the peer was seen, for that
-	// may be the NAT's.
+	// Seen are the addresses at which other hosts see it, because it is behind a NAT; best first.
+	Seen []netip.AddrPort
+	// Near says that both hosts are behind one NAT: Addrs are tried first.
 	Near bool
 }
 

@@ -101,7 +101,7 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 	want := make(map[string]Peer, len(peers))
 	for _, p := range peers {
 		p.Remote = unmap(p.Remote)
-		p.Addrs = unmapAll(p.Addrs)
+		p.Addrs, p.Seen = unmapAll(p.Addrs), unmapAll(p.Seen)
 		want[p.HostID] = p
 	}
 	delete(want, m.id.HostID)
@@ -116,6 +116,8 @@ func (m *Machine) SetPeers(now time.Duration, peers []Peer) (outputs []Output) {
 				old.Remote, old.at = w.Remote, netip.AddrPort{}
 				if old.out == nil {
 					m.start(now, old)
+				} else { // it may have been restarted, and not find this host by itself
+					old.startAt = min(old.startAt, now+m.turn(old))
 				}
 			}
 			continue

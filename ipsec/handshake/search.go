@@ -11,9 +11,10 @@ const searchEvery = 10 * time.Second
 
 // addresses are where inits to p go in turn, at least one. An address of this host's own is another network's: it is left out.
 func (m *Machine) addresses(p *peer) []netip.AddrPort {
-	all := append([]netip.AddrPort{p.at, p.Remote}, p.Addrs...)
+	last, remote := []netip.AddrPort{p.at}, []netip.AddrPort{p.Remote}
+	all := slices.Concat(last, p.Seen, remote, p.Addrs)
 	if p.Near {
-		all = append(slices.Clone(p.Addrs), p.at, p.Remote)
+		all = slices.Concat(p.Addrs, last, p.Seen, remote)
 	}
 	var list []netip.AddrPort
 	for _, a := range all {
@@ -27,25 +28,25 @@ func (m *Machine) addresses(p *peer) []netip.AddrPort {
 	return list
 }
 
-// search takes up where else a peer may be. If it is not reached yet, or other hosts do not see it any more where this one has
-// it, a handshake tries the addresses soon.
+// search takes up where else a peer may be. If it does not answer, or other hosts see it elsewhere and not any more where this
+// host has it, a handshake tries the addresses soon.
 func (m *Machine) search(now time.Duration, p *peer, w Peer) {
-	before := p.Addrs
-	if p.Near != w.Near || !slices.Equal(p.Addrs, w.Addrs) {
-		p.Addrs, p.Near, p.shortened = w.Addrs, w.Near, false
-		if p.out != nil && p.out.confirmed {
-			m.shorten(now, p)
-		}
-	}
-	added := slices.ContainsFunc(p.Addrs, func(a netip.AddrPort) bool { return !slices.Contains(before, a) })
-	if !added || now < p.searchAt {
+	if p.Near == w.Near && slices.Equal(p.Addrs, w.Addrs) && slices.Equal(p.Seen, w.Seen) {
 		return
 	}
-	gone := slices.Contains(before, p.at) && !slices.Contains(p.Addrs, p.at)
+	before := p.Seen
+	p.Addrs, p.Seen, p.Near, p.shortened = w.Addrs, w.Seen, w.Near, false
+	if p.out != nil && p.out.confirmed {
+		m.shorten(now, p)
+	}
+	added := slices.ContainsFunc(p.Seen, func(a netip.AddrPort) bool { return !slices.Contains(before, a) })
+	gone := slices.Contains(before, p.at) && !slices.Contains(p.Seen, p.at) && len(p.Seen) > 0
 	switch {
-	case p.out == nil && p.attempts > 0:
+	case now < p.searchAt:
+		return
+	case added && p.attempts > 0:
 		p.attempts, p.startAt = 0, min(p.startAt, p.tried+firstRetry)
-	case p.out != nil && p.out.confirmed && p.init == nil && gone:
+	case gone && p.out != nil:
 		p.startAt = min(p.startAt, now)
 	default:
 		return
@@ -77,7 +78,7 @@ func (m *Machine) locate() {
 		note(p.Remote, p)
 	}
 	for _, p := range all {
-		for _, a := range p.Addrs {
+		for _, a := range slices.Concat(p.Addrs, p.Seen) {
 			note(a, p)
 		}
 	}

@@ -30,7 +30,7 @@ func behindNATs(t *testing.T) (w *world, a, b *host) {
 // told is given where others see a peer.
 func (h *host) told(peer *host, at ...netip.AddrPort) {
 	fact := peer.fact()
-	fact.Addrs = append([]netip.AddrPort{fact.Remote}, at...)
+	fact.Addrs, fact.Seen = []netip.AddrPort{fact.Remote}, at
 	h.facts = []Peer{fact}
 	h.setPeers()
 }
@@ -74,8 +74,60 @@ func TestNewMappingIsFound(t *testing.T) {
 	b.public = elsewhere
 	b.esp("a", false) // it does not get through, but opens b's new NAT
 	w.run(time.Second)
+	a.told(b, elsewhere, natB) // one of two who see it knows already
+	w.run(time.Second)
 	a.told(b, elsewhere)
 	if !w.runUntil(w.now+2*time.Second, func() bool { return settled(a, b) && a.status(b).Remote == elsewhere }) {
+		t.Errorf("%+v, %+v", a.status(b), b.status(a))
+	}
+}
+
+// Where others claim to see a peer is only tried: neither what is sent nor what comes back moves.
+func TestLiesRedirectNothing(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Minute)
+	sent := 0
+	w.tap = func(_, to netip.AddrPort, _ []byte) {
+		if to == elsewhere {
+			sent++
+		}
+	}
+	for i := range 30 {
+		lies := []netip.AddrPort{elsewhere, natA}
+		a.told(b, lies[i%2:]...)
+		b.told(a, lies[:i%2]...)
+		before := b.packets
+		a.esp("b", false)
+		w.run(time.Second)
+		if b.packets == before || a.status(b).Remote != b.addr || b.status(a).Remote != a.addr {
+			t.Fatalf("%+v, %+v", a.status(b), b.status(a))
+		}
+	}
+	a.limit("b", a.sas["b"].Out)
+	meet(t, a, b)
+	if a.status(b).Remote != b.addr || sent > 2 {
+		t.Errorf("%d datagrams went there, %+v", sent, a.status(b))
+	}
+}
+
+// A peer whose own address changes is asked for a handshake: it may have been restarted, and this host be behind a NAT that lets
+// in nothing from there.
+func TestMovedPeerIsAsked(t *testing.T) {
+	w, a, b := behindNATs(t)
+	a.opened = nil
+	a.public = a.addr
+	b.know(a)
+	meet(t, a, b)
+	w.run(time.Minute)
+	a.addr = netip.MustParseAddrPort("172.30.0.50:4500")
+	a.public = a.addr
+	a.boot()
+	b.public = elsewhere // to each destination by another port
+	b.opened = map[netip.AddrPort]bool{}
+	b.facts = nil
+	b.know(a)
+	if !w.runUntil(w.now+secondDelay+time.Second, func() bool { return settled(a, b) }) {
 		t.Errorf("%+v, %+v", a.status(b), b.status(a))
 	}
 }
@@ -97,7 +149,7 @@ func TestNewsAreNoStorm(t *testing.T) {
 		a.told(b, netip.AddrPortFrom(natB.Addr(), uint16(1001+i)))
 		w.run(time.Second)
 	}
-	if inits > 14 { // each of the seven tries two addresses
+	if inits > 21 { // each of the seven tries three addresses
 		t.Errorf("%d inits in a minute", inits)
 	}
 	b.down = true
@@ -118,14 +170,14 @@ func TestAddresses(t *testing.T) {
 	_, a, b := newPairWorld(t, 1)
 	a.m.options.Local = []netip.AddrPort{a.addr}
 	p := a.m.peers["b"]
-	p.Addrs = []netip.AddrPort{b.addr, a.addr, natA, {}, natB}
+	p.Addrs, p.Seen = []netip.AddrPort{elsewhere, b.addr}, []netip.AddrPort{a.addr, natA, {}, natB}
 	p.at = natB
-	want := []netip.AddrPort{natB, b.addr, natA}
+	want := []netip.AddrPort{natB, natA, b.addr, elsewhere}
 	if got := a.m.addresses(p); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	p.Near = true
-	want = []netip.AddrPort{b.addr, natA, natB}
+	want = []netip.AddrPort{elsewhere, b.addr, natB, natA}
 	if got := a.m.addresses(p); !slices.Equal(got, want) {
 		t.Errorf("near: %v, want %v", got, want)
 	}
@@ -146,7 +198,7 @@ func TestNearPeerIsFoundDirectly(t *testing.T) {
 			other = b
 		}
 		fact := other.fact()
-		fact.Addrs, fact.Near = []netip.AddrPort{fact.Remote, elsewhere}, true
+		fact.Addrs, fact.Seen, fact.Near = []netip.AddrPort{fact.Remote}, []netip.AddrPort{elsewhere}, true
 		h.facts = []Peer{fact}
 		h.setPeers()
 		h.m.peers[other.id].at = elsewhere
