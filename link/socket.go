@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -27,7 +28,7 @@ type socket struct {
 
 // openSocket opens a socket of a netlink family (NETLINK_ROUTE, …) in a namespace.
 func openSocket(ns netns.NsHandle, family int) (*socket, error) {
-	s := &socket{fd: -1, buf: make([]byte, 128<<10)}
+	s := &socket{fd: -1, buf: buffers.Get().(*buffer)[:]}
 	err := inNamespace(ns, func() (err error) {
 		s.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 		return err
@@ -50,7 +51,19 @@ func openSocket(ns netns.NsHandle, family int) (*socket, error) {
 	return s, nil
 }
 
-func (s *socket) close() error { return unix.Close(s.fd) }
+// buffer has room for the largest part of a list that the kernel makes.
+type buffer [128 << 10]byte
+
+// buffers are used again, because a thousand tunnels mean thousands of sockets.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+func (s *socket) close() error {
+	b := s.buf[:cap(s.buf)]
+	clear(b) // there may have been keys in it
+	buffers.Put((*buffer)(b))
+	s.buf = nil
+	return unix.Close(s.fd)
+}
 
 // message is one netlink message without its header's sequence number.
 type message struct {

@@ -43,31 +43,35 @@ func gone(err error) error {
 // addDevice makes a device in the host's namespace, whose SAs and policies it uses from then on wherever it is (struct
 // xfrm_if's net), and moves it. That takes the kernel milliseconds: a grace period of RCU, with all links locked.
 func (k *netlinkKernel) addDevice(d device) error {
-	err := do(k.HostNetlink, d.create())
-	if errors.Is(err, unix.EEXIST) {
-		// Of strays and devices in the router is known that they are not it, since the list was made just now; so it is the
-		// if_id, of an interface in any namespace. But the name may be taken by a link that is no xfrm interface.
-		if k.named(d.Name) {
-			return fmt.Errorf("the name is in use in the host's namespace: %w", err)
+	return with(k.HostNetlink, unix.NETLINK_ROUTE, func(n *link.Netlink) error {
+		one := func(m link.Message) error {
+			var failed error
+			err := n.Batch([]link.Message{m}, func(_ int, err error) { failed = err })
+			return errors.Join(err, failed)
 		}
-		return errTaken
-	}
-	if err != nil {
-		return fmt.Errorf("make: %w", err)
-	}
-	err = do(k.HostNetlink, d.move(k.router.Fd()))
-	if errors.Is(err, unix.EEXIST) { // there is something of our name in our own namespace that is no xfrm interface
-		if err = do(k.Netlink, d.del()); err == nil {
-			err = do(k.HostNetlink, d.move(k.router.Fd()))
+		err := one(d.create())
+		if errors.Is(err, unix.EEXIST) {
+			// Of strays and devices in the router is known that they are not it, since the list was made just now; so it is
+			// the if_id, of an interface in any namespace. But the name may be taken by a link that is no xfrm interface.
+			if k.named(d.Name) {
+				return fmt.Errorf("the name is in use in the host's namespace: %w", err)
+			}
+			return errTaken
 		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("move into the router: %w", err), do(k.HostNetlink, d.del()))
-	}
-	if err := do(k.Netlink, d.set()); err != nil {
-		return fmt.Errorf("set up: %w", err)
-	}
-	return nil
+		if err != nil {
+			return fmt.Errorf("make: %w", err)
+		}
+		err = one(d.move(k.router.Fd()))
+		if errors.Is(err, unix.EEXIST) { // there is something of our name in our own namespace that is no xfrm interface
+			if err = do(k.Netlink, d.del()); err == nil {
+				err = one(d.move(k.router.Fd()))
+			}
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("move into the router and set up: %w", err), gone(one(d.del())))
+		}
+		return nil
+	})
 }
 
 // named tells whether the host's namespace has a link of that name.

@@ -51,9 +51,11 @@ func (d device) create() link.Message {
 	return link.Message{Kind: unix.RTM_NEWLINK, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: b}
 }
 
-// move sends it into the namespace that is open as fd.
+// move sends it into the namespace that is open as fd, and sets it up there (net/core/rtnetlink.c, do_setlink: in this order).
 func (d device) move(fd uintptr) link.Message {
-	return link.Message{Kind: unix.RTM_SETLINK, Body: link.Attr(ifinfo(d.Name, 0, 0), unix.IFLA_NET_NS_FD, u32(uint32(fd)))}
+	m := d.set()
+	m.Body = link.Attr(m.Body, unix.IFLA_NET_NS_FD, u32(uint32(fd)))
+	return m
 }
 
 // set sets MTU and strict reverse-path filter, and the device up. The filter goes this way because a plugin sees
