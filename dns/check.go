@@ -51,7 +51,7 @@ func options(q *dns.Msg) (n int) {
 
 // malformed answers a message that can't be read, by its header alone; nil if there is not even that, or if it is an answer.
 func malformed(b []byte) *dns.Msg {
-	const headerSize, responseBit = 12, 0x80
+	const responseBit = 0x80
 	if len(b) < headerSize || b[2]&responseBit != 0 {
 		return nil
 	}
@@ -62,7 +62,6 @@ func malformed(b []byte) *dns.Msg {
 // finish gives the reply its EDNS part if the question had one, and cuts it to what the asker can take: size is the
 // transport's limit (bytes).
 func finish(q, r *dns.Msg, size int) {
-	r.Compress = true
 	opt := q.IsEdns0()
 	switch {
 	case size > ownSize: // a stream
@@ -78,7 +77,10 @@ func finish(q, r *dns.Msg, size int) {
 			r.IsEdns0().SetExtendedRcode(uint16(r.Rcode))
 		}
 	}
-	r.Truncate(size)
+	if r.Compress = false; r.Len() > size { // the search for what can be left out takes longer than all else
+		r.Truncate(size)
+		r.Compress = true
+	}
 }
 
 func withoutOptions(extra []dns.RR) []dns.RR {

@@ -51,7 +51,7 @@ func (s *Server) Serve(ctx context.Context, udp *net.UDPConn, tcp net.Listener) 
 		_ = tcp.Close()
 	})
 	defer stop()
-	for range max(2, runtime.GOMAXPROCS(0)) { // one may be in the kernel while the other answers
+	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error { return s.serveUDP(ctx, udp) })
 	}
 	group.Go(func() error { return s.serveTCP(ctx, tcp) })
@@ -81,6 +81,12 @@ type ask struct {
 // instead, which waits for them and may be called in a goroutine of its own.
 func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx context.Context) []byte) {
 	from := z.Names.Asker(a.from)
+	if from != nil && len(room) >= ownSize {
+		if out := z.quick(a.raw, from, room); out != nil {
+			s.counts.reply(dns.RcodeSuccess)
+			return out, nil
+		}
+	}
 	q := new(dns.Msg)
 	if err := q.Unpack(a.raw); err != nil {
 		r := malformed(a.raw)

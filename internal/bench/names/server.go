@@ -23,7 +23,7 @@ import (
 	"github.com/meshsec/meshsec/store"
 )
 
-func nameOf(i int) string { return fmt.Sprintf("container-%d.bench.internal", i) }
+func nameOf(i int) string { return fmt.Sprintf("container-%05d.bench.internal", i) }
 
 func addrOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)}) }
 
