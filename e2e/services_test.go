@@ -199,10 +199,10 @@ func TestServicesThroughFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	founder, here, there := s.Hosts[0], s.Hosts[1], s.Hosts[2]
-	one := start(t, founder, mesh, "one", "--network-alias", "any")
-	two := start(t, there, mesh, "two", "--network-alias", "any")
+	one := start(t, founder, mesh, "one", "--network-alias", "pair")
+	two := start(t, there, mesh, "two", "--network-alias", "pair")
 	asker := start(t, here, mesh, "asker", useful...)
-	finds(t, asker, "any", one.Addr.String(), two.Addr.String())
+	finds(t, asker, "pair", one.Addr.String(), two.Addr.String())
 
 	again := func(what string) {
 		t.Helper()
@@ -242,7 +242,7 @@ func TestServicesThroughFaults(t *testing.T) {
 	}
 	began = time.Now()
 	err := testnet.Until(t.Context(), 90*time.Second, func() error {
-		got, err := dig(t, asker, "@"+service, "any")
+		got, err := dig(t, asker, "@"+service, "pair")
 		if err == nil && strings.Join(got, " ") != one.Addr.String() {
 			err = fmt.Errorf("found %v", got)
 		}
@@ -255,5 +255,5 @@ func TestServicesThroughFaults(t *testing.T) {
 	if err := s.SetPort(t.Context(), there, true); err != nil {
 		t.Fatal(err)
 	}
-	finds(t, asker, "any", one.Addr.String(), two.Addr.String())
+	finds(t, asker, "pair", one.Addr.String(), two.Addr.String())
 }

@@ -111,8 +111,8 @@ func TestServicesTakeTCPOnTheirPortsOnly(t *testing.T) {
 	}
 }
 
-// TestServiceNeedsTheOwnAddress: who sends as somebody else is dropped at its port, so a source address is an identity.
-func TestServiceNeedsTheOwnAddress(t *testing.T) {
+// TestComplaint18ServicesNeedTheOwnAddress: who sends as somebody else is dropped at its port, so a source address is an identity.
+func TestComplaint18ServicesNeedTheOwnAddress(t *testing.T) {
 	l := newServices(t)
 	l.onLink(l.ca)
 	l.repeats("169.254.169.250:53")
