@@ -44,11 +44,15 @@ func (w *way) open(ctx context.Context) error {
 	if _, err := to.Start("iperf-"+to.Name, "iperf3", "-s"); err != nil {
 		return err
 	}
-	mtu, err := from.Run(ctx, "cat", "/sys/class/net/eth0/mtu")
+	mtu, err := from.Run(ctx, "sh", "-c", "ip -o link show dev $(ip -o route get "+to.Addr.String()+" | sed 's/.* dev \\([^ ]*\\).*/\\1/')")
 	if err != nil {
 		return err
 	}
-	if w.mtu, err = strconv.Atoi(mtu); err != nil {
+	m := regexp.MustCompile(` mtu (\d+) `).FindStringSubmatch(mtu)
+	if m == nil {
+		return fmt.Errorf("no MTU: %s", mtu)
+	}
+	if w.mtu, err = strconv.Atoi(m[1]); err != nil {
 		return err
 	}
 	return w.look(ctx)
