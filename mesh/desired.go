@@ -20,6 +20,8 @@ type Options struct {
 	// PathMTU is what was found out about the path to a peer (inner bytes); 0: nothing. nil: nothing about any. For equal
 	// results it must answer equally.
 	PathMTU func(hostID string) int
+	// Lost says that a host has been gone for so long that its endpoints get no routes. nil: none. The same holds for it.
+	Lost func(hostID string) bool
 }
 
 // MTU is the inner MTU of this host: the largest that any of its tunnels can have (bytes).

@@ -130,6 +130,8 @@ func TestDesiredRules(t *testing.T) {
 			append(wider, "-peer b host-b key 0200 remote 192.0.2.2:4500 udp router 100.127.0.2", "+peer b host-b key 0200 remote 192.0.2.2:4500 esp router 100.127.0.2", "+mtu 1438 peer c")},
 		{"UDP if only this host wants ESP without", func(f *facts) { f.o.Encap = ipsec.EncapESP }, append(wider, "+mtu 1438 peer b", "+mtu 1438 peer c")},
 		{"or only the peer", func(f *facts) { f.changeHost("b", func(h *store.Host) { h.Encap = "esp" }) }, nil},
+		{"a lost host keeps its tunnel only", func(f *facts) { f.o.Lost = func(id string) bool { return id == "b" || id == "a" } },
+			[]string{"+ignored endpoints of host b: it is lost", "-home br-default 10.42.65.2 mac \"\"", "-route 10.42.65.2/32 peer b"}},
 		{"a dead host keeps its routes", func(f *facts) { f.snap.Alive = map[string]bool{"a": true} }, nil},
 	} {
 		t.Run(row.rule, func(t *testing.T) {

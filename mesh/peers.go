@@ -86,11 +86,24 @@ func (c *computation) routerFault(h store.Host) string {
 	return ""
 }
 
+// lost are the hosts that have been gone for too long.
+func (c *computation) lost() map[string]bool {
+	lost := map[string]bool{}
+	for id := range c.snap.Hosts {
+		if c.o.Lost != nil && id != c.o.Self && c.o.Lost(id) {
+			lost[id] = true
+			c.ignore("endpoints of host %s: it is lost", id)
+		}
+	}
+	return lost
+}
+
 // remoteEndpoints gives each accepted endpoint of another host to its peer.
 func (c *computation) remoteEndpoints() {
+	lost := c.lost()
 	for key, e := range c.snap.EachEndpoint {
 		net, ok := c.present[key.Network]
-		if !ok || key.Host == c.o.Self {
+		if !ok || key.Host == c.o.Self || lost[key.Host] {
 			continue
 		}
 		if why := c.endpointFault(net, key, e); why != "" {

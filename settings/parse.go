@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
@@ -28,6 +29,7 @@ type Settings struct {
 	Port                      int
 	Encap, DataPlane, Scope   string
 	HostID, HostName          string
+	HostGrace                 time.Duration
 	Services                  []string // of DNS
 	Domain                    string
 	MetadataToken             string
@@ -59,6 +61,7 @@ func (v Values) Parse() (Settings, error) {
 		Scope:         p.oneOf("SCOPE", "local"),
 		HostID:        v["HOST_ID"],
 		HostName:      v["HOST_NAME"],
+		HostGrace:     p.duration("HOST_GRACE", time.Minute),
 		Services:      p.someOf("SERVICES", DNS, Metadata),
 		Domain:        p.domain("DOMAIN"),
 		MetadataToken: p.oneOf("METADATA_TOKEN", TokenOptional, TokenRequired),
@@ -113,6 +116,14 @@ func (p *parser) oneOf(name string, allowed ...string) string {
 		p.bad(name, p.v[name], strings.Join(allowed, " or "))
 	}
 	return p.v[name]
+}
+
+func (p *parser) duration(name string, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(p.v[name])
+	if err != nil || d < least {
+		p.bad(name, p.v[name], fmt.Sprintf("a duration such as 24h, %s at least", least))
+	}
+	return d
 }
 
 func (p *parser) port(name string) int {

@@ -109,6 +109,7 @@ func TestBadValuesNameSettingValueAndWhatIsAllowed(t *testing.T) {
 		{"LOG_LEVEL", "loud", "debug"},
 		{"LOG_FORMAT", "xml", "text or json"},
 		{"LISTEN", "9450", "address:port"},
+		{"HOST_GRACE", "1 day", "24h"}, {"HOST_GRACE", "59s", "1m0s at least"},
 	} {
 		v, err := Gather(nil, nil, "", false)
 		if err != nil {

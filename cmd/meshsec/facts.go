@@ -24,7 +24,8 @@ func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	cfg := store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID}
+	cfg := store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID,
+		RemovalGrace: min(removalGrace, n.set.HostGrace)}
 	if n.store, err = store.Open(cfg, n.checkpoint, n.log); err != nil {
 		return err
 	}

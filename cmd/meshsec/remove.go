@@ -41,6 +41,9 @@ func (n *node) hostID(ref string) (string, error) {
 	return ref, nil
 }
 
+// removalGrace is how long a removed host's addresses are kept, for it may not know yet; HOST_GRACE may be shorter.
+const removalGrace = 10 * time.Minute
+
 // lastWord is how long a removed host may go on watching the embedded etcd, so that it learns of its removal.
 const lastWord = time.Second
 

@@ -126,6 +126,10 @@ func (n *node) status() control.Status {
 	}
 	var problems []string
 	s.Warnings, problems = warnings(n.checkpoint.Local().Identity, snap, time.Now())
+	if lost := n.goneHosts(snap); len(lost) > 0 {
+		slices.Sort(lost)
+		s.Warnings = append(s.Warnings, fmt.Sprintf("lost for longer than HOST_GRACE, their routes are withdrawn: %s; meshsec host rm frees their addresses", names(lost)))
+	}
 	for _, p := range problems {
 		bad("%s", p)
 	}

@@ -43,6 +43,7 @@ func (n *node) openMesh(ppks []handshake.Secret) error {
 
 	o := n.meshOptions()
 	o.PathMTU = n.prober.mtu
+	o.Lost = n.lost
 	n.mesh = mesh.New(o, mesh.Times{}, n.store, n.checkpoint, n.router, keys{n.handshake}, n.plane, n.log)
 	return nil
 }
