@@ -99,6 +99,7 @@ func (e *Embedded) start(ctx context.Context) error {
 		return fmt.Errorf("embedded etcd: %w", err)
 	}
 	e.etcd, e.bridge = etcd, bridge
+	e.gate.stands(cfg.CA, etcd.Server.Range)
 	select {
 	case <-etcd.Server.ReadyNotify():
 	case <-etcd.Server.StopNotify():

@@ -16,8 +16,8 @@ import (
 // gate stands before every call of the embedded etcd server. It knows the caller by the host ID in its certificate:
 //
 //   - The host that runs the server may do everything.
-//   - Others may read everything, and write everything but the keys that name another host (hosts/, alive/, endpoints/,
-//     released/). They may not administer the server.
+//   - Others may read everything, and write what is their own, claims that are free, networks, and what the authority has
+//     signed, see mayWrite. They may not administer the server.
 //   - A removed host may only read its revocation, and its open watches are cut.
 //
 // Etcd's own users and roles would need one user for each token before it is used, and don't cut watches.
@@ -26,7 +26,9 @@ type gate struct {
 
 	mu      sync.Mutex
 	removed map[string]bool
-	open    map[string]map[*context.CancelFunc]bool // by host
+	ca      CA                                                                 // without its key
+	look    func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) // of the server behind it
+	open    map[string]map[*context.CancelFunc]bool                            // by host
 }
 
 func newGate(owner string) *gate {
@@ -35,6 +37,14 @@ func newGate(owner string) *gate {
 
 func (g *gate) options() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(g.unary), grpc.ChainStreamInterceptor(g.stream)}
+}
+
+// stands says which server is behind the gate, and the authority that it believes.
+func (g *gate) stands(ca CA, look func(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ca.Key = Secret{}
+	g.ca, g.look = ca, look
 }
 
 // shutOut refuses the hosts from now on and ends their streams.
@@ -65,7 +75,7 @@ func (g *gate) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next
 		return nil, status.Error(codes.PermissionDenied, "no certificate of a host")
 	case out && !asksForRevocation(req, host):
 		return nil, status.Error(codes.PermissionDenied, "this host was removed from the environment")
-	case !allowed(req, host):
+	case !g.allowed(ctx, req, host, nil):
 		return nil, status.Error(codes.PermissionDenied, "not for host "+host)
 	}
 	return next(ctx, req)
@@ -126,53 +136,37 @@ func caller(ctx context.Context) string {
 	return info.State.VerifiedChains[0][0].Subject.CommonName
 }
 
-// allowed says whether a host that is a member may make the call.
-func allowed(req any, host string) bool {
+// allowed says whether a host that is a member may make the call. absent are the keys that it puts only if they are not there.
+func (g *gate) allowed(ctx context.Context, req any, host string, absent map[string]bool) bool {
 	switch r := req.(type) {
 	case *pb.RangeRequest, *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseTimeToLiveRequest:
 		return true
 	case *pb.PutRequest:
-		return mayWrite(r.Key, host)
+		return g.mayWrite(ctx, host, r.Key, r.Value, absent[string(r.Key)])
 	case *pb.DeleteRangeRequest:
-		return len(r.RangeEnd) == 0 && mayWrite(r.Key, host)
+		return len(r.RangeEnd) == 0 && g.mayWrite(ctx, host, r.Key, nil, false)
 	case *pb.TxnRequest:
-		return allowedOps(r.Success, host) && allowedOps(r.Failure, host)
+		return g.allowedOps(ctx, r.Success, host, onlyIfAbsent(r.Compare)) && g.allowedOps(ctx, r.Failure, host, nil)
 	}
 	return false
 }
 
-func allowedOps(ops []*pb.RequestOp, host string) bool {
+func (g *gate) allowedOps(ctx context.Context, ops []*pb.RequestOp, host string, absent map[string]bool) bool {
 	for _, op := range ops {
 		ok := false
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestRange:
 			ok = true
 		case *pb.RequestOp_RequestPut:
-			ok = allowed(o.RequestPut, host)
+			ok = g.allowed(ctx, o.RequestPut, host, absent)
 		case *pb.RequestOp_RequestDeleteRange:
-			ok = allowed(o.RequestDeleteRange, host)
+			ok = g.allowed(ctx, o.RequestDeleteRange, host, absent)
 		case *pb.RequestOp_RequestTxn:
-			ok = allowed(o.RequestTxn, host)
+			ok = g.allowed(ctx, o.RequestTxn, host, absent)
 		}
 		if !ok {
 			return false
 		}
-	}
-	return true
-}
-
-// mayWrite says whether the key is one that the host may write: of any environment, but not about another host.
-func mayWrite(key []byte, host string) bool {
-	rest, ok := strings.CutPrefix(string(key), keyRoot)
-	if !ok {
-		return false
-	}
-	_, rest, _ = strings.Cut(rest, "/") // the environment
-	kind, rest, _ := strings.Cut(rest, "/")
-	switch kind {
-	case kindHost, kindAlive, kindEndpoint, kindReleased:
-		named, _, _ := strings.Cut(rest, "/")
-		return named == host
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"net/netip"
 	"strings"
@@ -36,11 +37,53 @@ func TestHostsWriteOnlyTheirOwnKeys(t *testing.T) {
 	b := s.guest(t, hostB)
 	p := Prefix(testEnv)
 	put := func(key string) clientv3.Op { return clientv3.OpPut(key, "{}") }
+	block := "blocks/n/10.42.64.0/26"
+	mine, theirs := string(mustEncode(Claim{V: 1, Host: hostB})), string(mustEncode(Claim{V: 1, Host: hostA}))
+	ca, err := s.founder.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := NewCA(testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewal := func(ca CA, host string) clientv3.Op {
+		cert, _, err := ca.Issue(host, "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := CertDER(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return clientv3.OpPut(p+"certs/"+hostB, string(mustEncode(Renewal{V: 1, Host: hostB, Cert: der})))
+	}
+	revoked := func(ca CA) clientv3.Op {
+		_, key, err := keyPair(ca.Cert, ca.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := revokedKey("cccccccccccccccc").String()
+		return clientv3.OpPut(p+name, string(seal(key.(ed25519.PrivateKey), testEnv, name, mustEncode(Revocation{V: 1, Host: "cccccccccccccccc"}))))
+	}
+	founding := func(ca CA) clientv3.Op {
+		der, err := CertDER(ca.Cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return clientv3.OpPut(p+"ca", string(mustEncode(authority{V: 1, Cert: der})))
+	}
+	if _, err := s.client(t).Put(callCtx(t), p+"blocks/n/10.42.65.0/26", theirs); err != nil {
+		t.Fatal(err)
+	}
 	yes := []clientv3.Op{put(p + "hosts/" + hostB), put(p + "endpoints/" + hostB + "/default/10.42.0.9"), put(p + "alive/" + hostB), put(p + "networks/n"),
-		put(p + "blocks/n/10.42.64.0/26"), put(p + "released/" + hostB + "/blocks/n/10.42.64.0/26"), clientv3.OpDelete(p + "blocks/n/10.42.64.0/26"),
-		clientv3.OpGet(p, clientv3.WithPrefix())}
+		clientv3.OpPut(p+block, mine), put(p + "released/" + hostB + "/" + block), clientv3.OpPut(p+block, mine), clientv3.OpDelete(p + block),
+		renewal(ca, hostB), revoked(ca), founding(ca), clientv3.OpGet(p, clientv3.WithPrefix())}
 	no := []clientv3.Op{put(p + "hosts/" + hostA), put(p + "endpoints/" + hostA + "/default/10.42.0.9"), put(p + "alive/" + hostA), put("/other"), put("/meshsec/"),
-		put(p + "released/" + hostA + "/blocks/n/10.42.64.0/26"), clientv3.OpDelete(p + "hosts/" + hostA), clientv3.OpDelete(p, clientv3.WithPrefix()),
+		put(p + "released/" + hostA + "/" + block), put(p + block), clientv3.OpPut(p+block, theirs), clientv3.OpPut(p+"blocks/n/10.42.65.0/26", mine),
+		clientv3.OpDelete(p + "blocks/n/10.42.65.0/26"), put(p + "weather"), put(p + "ca"), founding(stranger), clientv3.OpDelete(p + "ca"),
+		renewal(stranger, hostB), renewal(ca, hostA), clientv3.OpDelete(p + "certs/" + hostB), put(p + "revoked/" + hostA), revoked(stranger),
+		clientv3.OpDelete(p + "revoked/cccccccccccccccc"), clientv3.OpDelete(p + "hosts/" + hostA), clientv3.OpDelete(p, clientv3.WithPrefix()),
 		clientv3.OpDelete(p+"hosts/"+hostB, clientv3.WithPrefix())}
 	for _, op := range yes {
 		if _, err := b.Do(callCtx(t), op); err != nil {
@@ -56,6 +99,18 @@ func TestHostsWriteOnlyTheirOwnKeys(t *testing.T) {
 		}
 		if _, err := b.Txn(callCtx(t)).Then(clientv3.OpTxn(nil, nil, []clientv3.Op{op})).Commit(); !denied(err) {
 			t.Errorf("%s in a transaction's transaction: %v", op.KeyBytes(), err)
+		}
+	}
+	// A host that was slower sees who was faster, and changes nothing by that.
+	taken := p + "blocks/n/10.42.65.0/26"
+	r, err := b.Txn(callCtx(t)).If(absent(taken)).Then(clientv3.OpPut(taken, mine)).Else(clientv3.OpGet(taken)).Commit()
+	if err != nil || r.Succeeded || claimHost(first(r, 0).Value) != hostA {
+		t.Errorf("a claim that another host has: %v", err)
+	}
+	for what, when := range map[string]clientv3.Cmp{"another key": absent(taken + "0"), "present": present(taken), "below a revision": clientv3.Compare(clientv3.CreateRevision(taken), "<", 1<<40),
+		"a whole range": clientv3.Compare(clientv3.CreateRevision(taken), "=", 0).WithRange(taken)} {
+		if _, err := b.Txn(callCtx(t)).If(when).Then(clientv3.OpPut(taken, mine)).Commit(); !denied(err) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 	ctx := callCtx(t)
