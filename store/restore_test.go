@@ -84,11 +84,11 @@ func conformBackwards(t *testing.T, s *server) {
 }
 
 func conformForeign(t *testing.T, s *server) {
-	a := s.join(t, hostA)
+	a := s.join(t, hostB) // the founder would put it right at once
 	if err := a.Found(callCtx(t)); err != nil {
 		t.Fatal(err)
 	}
-	a.SetHost(Host{Name: "alpha"})
+	a.SetHost(Host{Name: "beta"})
 	a.await(t, "authority and host", func(snap *Snapshot) bool { return snap.CA != nil && len(snap.Hosts) == 1 })
 	s.stop()
 	if err := os.RemoveAll(s.dir); err != nil {
@@ -109,7 +109,7 @@ func conformForeign(t *testing.T, s *server) {
 	eventually(t, "good health", func() bool { ok, _ := a.Healthy(); return ok })
 	c := s.client(t)
 	eventually(t, "the host's fact in the new etcd", func() bool {
-		r, err := c.Get(callCtx(t), a.prefix+hostKey(hostA).String())
+		r, err := c.Get(callCtx(t), a.prefix+hostKey(hostB).String())
 		return err == nil && len(r.Kvs) == 1
 	})
 }
