@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -12,7 +13,12 @@ type Token struct {
 	Name string        // the host's, may be empty
 	TTL  time.Duration // of its certificate; 0: the default
 	Host string        // name or ID of a host that needs a new certificate and key; empty: a further host
-	CA   string        // the authority with its key, PEM, where the agent's host does not hold it; empty: it does
+	CA   string        `json:"-"` // the authority with its key, PEM, where the agent's host does not hold it; empty: it does
+}
+
+// Format implements fmt.Formatter: the authority's key is never printed.
+func (t Token) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s %s %s (secret)}", t.Name, t.TTL, t.Host)
 }
 
 // AuthoritySource is what a Source does with the environment's authority. Where ca is asked for it is the authority with its key,

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -184,5 +185,18 @@ func TestDNSCrossesTheSocket(t *testing.T) {
 	}
 	if _, err := c.DNS(t.Context(), "", "A", ""); err == nil || err.Error() != "no name" {
 		t.Error(err)
+	}
+}
+
+func TestATokensKeyNeverPrints(t *testing.T) {
+	want := Token{Name: "h2", Host: "old", CA: "private"}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %v", want, want, want, want, want, want, &want), string(text)} {
+		if strings.Contains(out, "private") || strings.Contains(out, "70726976617465") || !strings.Contains(out, "h2") {
+			t.Error(out)
+		}
 	}
 }

@@ -128,7 +128,9 @@ func TestSecretsNeverPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, token := testToken(t)
-	values := []any{id, &id, token, &token, id.Private, &id.Private, []Secret{id.Key}, map[string]any{"t": token, "i": id}}
+	id.NextKey = id.CAKey // as while an authority is replaced
+	ca := id.Trusted()
+	values := []any{ca, &ca, ca.Bundle(), EmbedConfig{CA: ca}, Local{Identity: id}, &Local{Identity: id}, id, &id, token, &token, id.Private, &id.Private, []Secret{id.Key}, map[string]any{"t": token, "i": id}}
 	var out strings.Builder
 	log := logrus.New()
 	log.SetOutput(&out)
