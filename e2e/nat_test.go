@@ -228,6 +228,30 @@ func TestNATGrid(t *testing.T) {
 			})
 		})
 	}
+	t.Run("the_founder_gets_another_address", func(t *testing.T) { g.founderMoves(t) })
+}
+
+// founderMoves gives the host with the etcd another address. It serves again; who is public hears of the tunnel's end from it, for
+// nobody else reaches etcd any more.
+func (g *grid) founderMoves(t *testing.T) {
+	if err := g.move(t.Context(), "h1", "172.30.0.11"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "status of the founder", func() error {
+		var s control.Status
+		if err := g.host["h1"].MeshsecJSON(t.Context(), &s, "status"); err != nil {
+			return err
+		}
+		if !s.Etcd.Reachable || len(s.Underlay) != 1 || s.Underlay[0] != "172.30.0.11:4500" {
+			return fmt.Errorf("%s at %v: %s", s.Health, s.Underlay, s.Etcd.Why)
+		}
+		return nil
+	})
+	for _, other := range []string{"h2", "f"} {
+		if err := g.up(t.Context(), patience, "h1", other); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // move gives a host another address in place of its own.

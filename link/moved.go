@@ -6,19 +6,22 @@ import (
 	"strings"
 )
 
-// Moved says whether this host has other addresses than those that ADVERTISE was resolved to: the default route's is another
-// one, or one of the others is on no link any more. Nothing has moved as long as there is nothing to move to.
+// Moved says whether this host has other addresses than those that ADVERTISE was resolved to: one of them is on no link any more,
+// or, where ADVERTISE is empty, not on the default route's. Nothing has moved as long as there is nothing to move to. A
+// second address on the same link, such as a temporary one (RFC 8981), is no move.
 func Moved(advertise string, addrs []netip.Addr) (bool, error) {
-	if strings.TrimSpace(advertise) == "" {
-		addr, _, _, err := DefaultAddr()
-		return err == nil && !slices.Equal(addrs, []netip.Addr{addr}), err
-	}
 	own, err := ownAddrs()
 	if err != nil {
 		return false, err
 	}
+	dev := ""
+	if strings.TrimSpace(advertise) == "" {
+		if _, dev, _, err = DefaultAddr(); err != nil {
+			return false, err
+		}
+	}
 	gone := func(a netip.Addr) bool {
-		return !slices.ContainsFunc(own, func(o hostAddr) bool { return o.addr == a })
+		return !slices.ContainsFunc(own, func(o hostAddr) bool { return o.addr == a && (dev == "" || o.dev == dev) })
 	}
 	if !slices.ContainsFunc(addrs, gone) {
 		return false, nil

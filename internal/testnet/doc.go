@@ -8,6 +8,11 @@
 //	│172.30.0.1 │  │172.30.0.2 │  │172.30.0.3 │  │172.30.0.254, 203.0.113.1
 //	└───────────┘  └───────────┘  └───────────┘  └───────────┘
 //
+// AddNAT and AddCarrier make routers that translate addresses in different ways, with hosts behind them:
+//
+//	underlay ── NAT ── hosts
+//	        └── carrier's NAT ── NAT ── hosts
+//
 // A host has its own network, mount, UTS and process namespaces, a private shared /run, and its Docker data in memory. Its
 // first process ends when the pipe from this program closes, and the kernel then ends everything else in it: so a
 // panic, a Ctrl-C or a kill -9 of a test leaves no process, mount, namespace or link behind. What is left on disk
