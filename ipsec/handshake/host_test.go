@@ -22,6 +22,7 @@ type host struct {
 	m       *Machine
 	down    bool
 	booted  time.Duration
+	wakes   time.Duration // when it first knows the other host
 	wake    time.Duration
 	sas     map[string]ipsec.SASet
 	seen    map[ipsec.SPI]bool      // inbound SPIs on which a packet was opened

@@ -2,10 +2,12 @@ package handshake
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,11 +28,33 @@ func chaos(t testing.TB, seed uint64, s func() suite) *world {
 	w.eventLoss = pick(w.rng, 0, 0, 0.2)
 	w.delay = pick(w.rng, time.Millisecond, 50*time.Millisecond, 500*time.Millisecond, 3*time.Second)
 	within := func(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+	w.met = map[string]int{"loss": int(100 * w.loss), "duplication": int(100 * w.double), "reordering": int(w.delay / time.Second)}
+	if w.rng.IntN(4) == 0 {
+		w.after(within(90*time.Second), func() {
+			w.met["both restart at once"]++
+			a.boot()
+			b.boot()
+		})
+	}
 	for _, p := range [][2]*host{{a, b}, {b, a}} {
 		h, other := p[0], p[1]
-		boots := pick(w.rng, 0, within(20*time.Second))
+		boots, knows := pick(w.rng, 0, within(20*time.Second)), pick(w.rng, 0, within(20*time.Second))
 		w.after(boots, h.boot)
-		w.after(boots+pick(w.rng, 0, within(20*time.Second)), func() { h.know(other) })
+		w.after(boots+knows, func() { h.know(other) })
+		if knows > 0 {
+			w.met["fact late"]++
+		}
+		if h == b && boots+knows == 0 && a.wakes == 0 {
+			w.met["crossing starts"]++
+		}
+		h.wakes = boots + knows
+		// Its wall clock steps: what is running counts by the monotonic one, what is started next shows the new time.
+		if w.rng.IntN(4) == 0 {
+			w.after(boots+within(80*time.Second), func() {
+				w.met["clock step"]++
+				h.options.Start = h.options.Start.Add(pick(w.rng, -year, year))
+			})
+		}
 		for range pick(w.rng, 0, 0, 1, 2) {
 			at, away := boots+within(80*time.Second), pick(w.rng, 0, within(10*time.Second))
 			w.after(at, func() { h.down = true })
@@ -58,6 +82,12 @@ func chaos(t testing.TB, seed uint64, s func() suite) *world {
 		traffic(h, other, within(2*time.Second)+50*time.Millisecond)
 	}
 	w.run(time.Minute + within(time.Minute))
+	for _, h := range w.hosts {
+		if h.m != nil {
+			w.met["peer unknown"] += int(h.m.drops["unknown-key"])
+			w.met["replay or double"] += int(h.m.drops["replay"])
+		}
+	}
 	return w
 }
 
@@ -119,18 +149,45 @@ func calm(w *world) {
 	}
 }
 
+const year = 365 * 24 * time.Hour
+
+// schedules is how many are tried: 100,000 take some minutes.
+var schedules = flag.Uint64("schedules", 20_000, "random schedules of TestSchedules")
+
+// Whatever the schedule, both hosts end on one pair, and the world's law holds at each step.
 func TestSchedules(t *testing.T) {
-	schedules, shards := uint64(10_000), uint64(4)
+	n, shards := *schedules, uint64(4)
 	if testing.Short() || raceEnabled {
-		schedules = 800
+		n = min(n, 800)
 	}
+	var mu sync.Mutex
+	met := map[string]int{}
+	t.Cleanup(func() {
+		for _, trouble := range []string{"loss", "duplication", "reordering", "both restart at once", "clock step", "fact late",
+			"crossing starts", "peer unknown", "replay or double"} {
+			if met[trouble] == 0 {
+				t.Errorf("no schedule had: %s", trouble)
+			}
+		}
+		t.Logf("figure: %d schedules, of which with each trouble: %v", n, met)
+	})
 	for shard := range shards {
 		t.Run(fmt.Sprint(shard), func(t *testing.T) {
 			t.Parallel()
-			for seed := shard; seed < schedules; seed += shards {
-				if !t.Run(fmt.Sprint(seed), func(t *testing.T) { calm(chaos(t, seed, cheapSuite)) }) {
-					return
+			seed := shard
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("with seed %d", seed)
 				}
+			})
+			for ; seed < n; seed += shards {
+				w := chaos(t, seed, cheapSuite)
+				calm(w)
+				mu.Lock()
+				for trouble, times := range w.met {
+					met[trouble] += min(1, times)
+				}
+				mu.Unlock()
 			}
 		})
 	}

@@ -24,9 +24,10 @@ type world struct {
 	count int
 
 	loss, double, eventLoss float64
-	handshakeLoss           float64       // more than loss, for what is not ESP
-	unopened                int           // packets of ESP that arrived and were not opened
-	delay                   time.Duration // longest
+	handshakeLoss           float64        // more than loss, for what is not ESP
+	met                     map[string]int // troubles of the schedule, by name
+	unopened                int            // packets of ESP that arrived and were not opened
+	delay                   time.Duration  // longest
 	tap                     func(from, to netip.AddrPort, msg []byte)
 	block                   func(from, to *host, esp bool) bool // true: dropped
 }
