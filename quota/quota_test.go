@@ -55,8 +55,16 @@ func TestRatesForgetTheQuiet(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	p := NewPlaces(3, 2)
-	if !p.Enter(a) || !p.Enter(a) || p.Enter(a) || !p.Enter(b) || p.Enter(b) || p.Taken() != 3 {
-		t.Error("places are not bounded as they should be")
+	for i, c := range []struct {
+		addr netip.Addr
+		want bool
+	}{{a, true}, {a, true}, {a, false}, {b, true}, {b, false}} { // of each two, of all three
+		if got := p.Enter(c.addr); got != c.want {
+			t.Errorf("place %d: %v", i, got)
+		}
+	}
+	if p.Taken() != 3 {
+		t.Errorf("%d taken", p.Taken())
 	}
 	p.Leave(a)
 	if !p.Enter(b) || p.Enter(a) {
