@@ -179,17 +179,17 @@ func TestResolversWithoutEDNS(t *testing.T) {
 
 // TestLoopsAreRefused: a resolver that asks us again is told no at once; so are all that wait behind it.
 func TestLoopsAreRefused(t *testing.T) {
-	var at string
+	var us atomic.Pointer[string]
 	up := upstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		c := dns.Client{Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: other.AsSlice()}}} // a resolver in a container
-		r, _, err := c.Exchange(q, at)
+		r, _, err := c.Exchange(q, *us.Load())
 		if err == nil {
 			r.Id = q.Id
 			_ = w.WriteMsg(r)
 		}
 	})
-	s, at1 := served(t, by(up))
-	at = at1
+	s, at := served(t, by(up))
+	us.Store(&at)
 	if got := says(exchange(t, "udp", at, me, question("www.test", dns.TypeA))); got != "REFUSED" {
 		t.Error(got)
 	}
