@@ -2,7 +2,7 @@ package store
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,7 +19,7 @@ func writeServerCert(cfg EmbedConfig) (certFiles, error) {
 	content := map[string][]byte{files.ca: cfg.CA.Cert}
 	if !serverCertFits(cfg, files) {
 		if cfg.CA.Key.Empty() {
-			return files, errors.New("there is none of the authority, whose key is not on this host: meshsec ca import FILE")
+			return files, fmt.Errorf("it is not in %s, and the authority's key to make another is not on this host: restore the folder from a backup", cfg.Dir)
 		}
 		cert, key, err := cfg.CA.issueServer(cfg.Name, cfg.Addrs)
 		if err != nil {
