@@ -47,6 +47,12 @@ func (c *Client) RemoveHost(ctx context.Context, ref, ca string) (string, error)
 	return id, err
 }
 
+// Rekey asks for new keys with every peer and returns those peers' names.
+func (c *Client) Rekey(ctx context.Context) (peers []string, err error) {
+	err = c.do(ctx, http.MethodPost, "rekey", nil, &peers)
+	return peers, err
+}
+
 func (c *Client) do(ctx context.Context, method, name string, form url.Values, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://meshsec/v1/"+name, strings.NewReader(form.Encode()))
 	if err != nil {

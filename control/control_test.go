@@ -48,6 +48,7 @@ func (fake) AddAuthority(ca string) error {
 	}
 	return nil
 }
+func (fake) Rekey() ([]string, error) { return []string{"h2"}, nil }
 func (fake) RemoveHost(_ context.Context, ref, ca string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
@@ -152,6 +153,13 @@ func TestHostsAreRemoved(t *testing.T) {
 	}
 	if _, err := c.RemoveHost(t.Context(), "", ""); err == nil || err.Error() != "no host is called that" {
 		t.Error(err)
+	}
+}
+
+func TestRekeyNamesPeers(t *testing.T) {
+	c, _ := serve(t, fake{})
+	if peers, err := c.Rekey(t.Context()); err != nil || len(peers) != 1 || peers[0] != "h2" {
+		t.Error(peers, err)
 	}
 }
 

@@ -29,6 +29,8 @@ type Source interface {
 	// RemoveHost shuts a host out of the environment for good, by its name or ID, and returns its ID. ca is the authority with
 	// its key where this host does not hold it.
 	RemoveHost(ctx context.Context, ref, ca string) (string, error)
+	// Rekey makes new keys due with every peer and names those peers.
+	Rekey() ([]string, error)
 	AuthoritySource
 }
 
@@ -103,6 +105,10 @@ func Handler(src Source) http.Handler {
 		answer(w, id, err)
 	})
 	handleAuthority(mux, src)
+	mux.HandleFunc("POST /v1/rekey", func(w http.ResponseWriter, _ *http.Request) {
+		peers, err := src.Rekey()
+		answer(w, peers, err)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, failure{fmt.Sprintf("this agent does not know %s %s; is it older than the command?", r.Method, r.URL.Path)})
 	})
@@ -113,12 +119,12 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-func answer(w http.ResponseWriter, text string, err error) {
+func answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		reply(w, http.StatusConflict, failure{err.Error()})
 		return
 	}
-	reply(w, http.StatusOK, text)
+	reply(w, http.StatusOK, v)
 }
 
 func orZero(s string) string {

@@ -94,12 +94,17 @@ func (a *agent) AddAuthority(bundle string) error {
 	return err
 }
 
+// Rekey implements control.Source.
+func (a *agent) Rekey() ([]string, error) {
+	return called(a, func(n *node) ([]string, error) { return n.rekey(), nil })
+}
+
 // called asks the node, if there is one.
-func called(a *agent, fn func(*node) (string, error)) (string, error) {
+func called[T any](a *agent, fn func(*node) (T, error)) (v T, err error) {
 	if n := a.node.Load(); n != nil {
 		return fn(n)
 	}
-	return "", errors.New(*a.problem.Load())
+	return v, errors.New(*a.problem.Load())
 }
 
 // status says what is, and what is wrong in plain sentences.

@@ -55,6 +55,7 @@ func (shown) AddAuthority(ca string) error {
 	}
 	return nil
 }
+func (shown) Rekey() ([]string, error) { return []string{"h2", "h3"}, nil }
 func (shown) RemoveHost(_ context.Context, ref, ca string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")
@@ -95,6 +96,7 @@ func TestEveryViewAsTextAndAsJSON(t *testing.T) {
 		"blocks":    {"10.42.64.0/26", "3 of 64"},
 		"version":   {"v1"},
 		"token":     {"meshsec1.token"},
+		"rekey":     {"h2\n", "h3\n"},
 	} {
 		out, err := run(t, shown{control.OK}, view)
 		if err != nil {
