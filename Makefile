@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install demo check test model lab lab-arm64 bench setup clean
+.PHONY: help build plugin install demo check test chaos model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -42,6 +42,10 @@ check: ## format, vet, lint and unit tests; no Docker, under two minutes
 
 test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
+
+chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random)
+	@$(GO) build -o bin/chaos ./internal/chaos
+	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)"
 
 model: setup ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
 	@DEEP=$(DEEP) scripts/model

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Container is a running container of Image.
+// Container is a running container of Image, or a namespace made by Engine that plays one.
 type Container struct {
 	Host *Host
 	Name string
@@ -149,6 +149,9 @@ func (c *Container) enter(args ...string) []string {
 func (c *Container) Run(ctx context.Context, args ...string) (string, error) {
 	return c.Host.Run(ctx, "nsenter", c.enter(args...)...)
 }
+
+// Enter runs fn on a thread inside the container's network namespace; sockets opened there stay in it.
+func (c *Container) Enter(fn func() error) error { return c.Host.EnterNetns(c.netns, fn) }
 
 // Start is Host.Start in the container's network namespace.
 func (c *Container) Start(log string, args ...string) (*Process, error) {

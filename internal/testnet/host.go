@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -41,6 +42,12 @@ func (h *Host) WriteEtc(name string, content []byte) (string, error) {
 
 // Pid is the first process of the host, as the machine sees it: `nsenter -t PID -a` goes there.
 func (h *Host) Pid() int { return h.space.pid() }
+
+// Path is a path of the host as the machine sees it, such as a socket in the host's /run.
+func (h *Host) Path(path string) string { return fmt.Sprintf("/proc/%d/root%s", h.Pid(), path) }
+
+// EnterNetns runs fn on a thread inside the network namespace that is bound at a path of the host, such as its router.
+func (h *Host) EnterNetns(path string, fn func() error) error { return doIn(h.Path(path), fn) }
 
 // Enter runs fn on a thread inside the host's network namespace; sockets opened there stay in it.
 func (h *Host) Enter(fn func() error) error { return h.space.do(fn) }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,11 +57,21 @@ func (p *Process) Output() string {
 // Signal sends sig to the process itself, not to the nsenter around it.
 func (p *Process) Signal(sig unix.Signal) error {
 	pid := p.cmd.Process.Pid
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	var children []string
+	err := Until(context.Background(), 10*time.Second, func() error { // one that was just started may not be there yet
+		list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			return Final(err)
+		}
+		if children = strings.Fields(string(list)); len(children) == 0 {
+			return fmt.Errorf("process %d has no child", pid)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for _, child := range strings.Fields(string(list)) {
+	for _, child := range children {
 		n, err := strconv.Atoi(child)
 		if err != nil {
 			return err
@@ -71,6 +82,32 @@ func (p *Process) Signal(sig unix.Signal) error {
 	}
 	return nil
 }
+
+// Pause stops the process until Resume.
+func (p *Process) Pause() error { return p.Signal(unix.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (p *Process) Resume(ctx context.Context) error {
+	// nsenter stops itself when its child is stopped, and when it is continued it continues its child. Before, it would miss that.
+	pid := p.cmd.Process.Pid
+	err := Until(ctx, 10*time.Second, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return Final(err)
+		}
+		if _, state, ok := strings.Cut(string(stat), ") "); !ok || state[0] != 'T' {
+			return fmt.Errorf("process %d is not paused", pid)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return unix.Kill(pid, unix.SIGCONT)
+}
+
+// Kill ends the process, paused or not, and the nsenter around it, without waiting for either.
+func (p *Process) Kill() { _ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL) }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }

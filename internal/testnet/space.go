@@ -95,18 +95,21 @@ func (s *space) run(ctx context.Context, name string, args ...string) (string, e
 }
 
 // do runs fn on a thread inside the space's network namespace; sockets made there stay in it.
-func (s *space) do(fn func() error) error {
+func (s *space) do(fn func() error) error { return doIn(fmt.Sprintf("/proc/%d/ns/net", s.pid()), fn) }
+
+// doIn runs fn on a thread inside the network namespace that the file stands for.
+func doIn(path string, fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine, tainted as it is
-		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.pid()))
+		file, err := os.Open(path)
 		if err != nil {
 			result <- err
 			return
 		}
 		defer file.Close()
 		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
-			result <- fmt.Errorf("network namespace of %s: %w", s.name, err)
+			result <- fmt.Errorf("network namespace %s: %w", path, err)
 			return
 		}
 		result <- fn()

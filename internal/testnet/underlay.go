@@ -65,6 +65,34 @@ func (c *Cluster) SetPort(ctx context.Context, h *Host, up bool) error {
 	return c.batch(ctx, "link set "+h.Name+" "+state)
 }
 
+// Cut drops what goes from one host to another, one way; of UDP, TCP or both: proto is a match of nft(8) such as "tcp dport 2379",
+// or empty. Mend lets it pass again.
+func (c *Cluster) Cut(ctx context.Context, from, to *Host, proto string) error {
+	// The bridge family's filter on the way through the bridge: it sees ports, whatever addresses the hosts have just now.
+	rules := "add table bridge mst\nadd chain bridge mst cut { type filter hook forward priority 0; }\n" +
+		fmt.Sprintf("add rule bridge mst cut iifname %q oifname %q %s drop comment %q\n", from.Name, to.Name, proto, cutName(from, to, proto))
+	return c.nft(ctx, rules)
+}
+
+// Mend undoes a Cut with the same arguments.
+func (c *Cluster) Mend(ctx context.Context, from, to *Host, proto string) error {
+	script := fmt.Sprintf(`nft -a list chain bridge mst cut | sed -n 's/.*comment "%s" # handle //p' | while read h; do nft delete rule bridge mst cut handle $h; done`,
+		cutName(from, to, proto))
+	_, err := c.underlay.run(ctx, "sh", "-c", script)
+	return err
+}
+
+func cutName(from, to *Host, proto string) string {
+	return strings.TrimSpace(from.Name + " to " + to.Name + " " + proto)
+}
+
+func (c *Cluster) nft(ctx context.Context, rules string) error {
+	cmd := c.underlay.command(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	_, err := output(cmd, "underlay", []string{"nft", rules})
+	return err
+}
+
 // batch runs lines of ip(8) in the underlay's network namespace.
 func (c *Cluster) batch(ctx context.Context, lines ...string) error {
 	return c.underlay.batch(ctx, lines...)

@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/meshsec/meshsec/internal/testnet/leak"
@@ -16,6 +17,14 @@ var Pools = []netip.Prefix{
 // also ESP by itself, and nothing else.
 func (c *Cluster) Watch() (*leak.Watch, error) {
 	return leak.Start(c.Enter, c.rules())
+}
+
+// WatchAttack is Watch with an attacker on the underlay: what it sends is no leak, and overhear gets what all others send, as
+// leak.Rules says.
+func (c *Cluster) WatchAttack(attacker net.HardwareAddr, overhear func(frame []byte)) (*leak.Watch, error) {
+	r := c.rules()
+	r.Attacker, r.Overhear = attacker, overhear
+	return leak.Start(c.Enter, r)
 }
 
 func (c *Cluster) rules() leak.Rules {

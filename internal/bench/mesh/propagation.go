@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -44,10 +39,10 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 		agents = append(agents, a)
 	}
 	arrivals := make(chan arrival, hosts)
-	var creator *engine
+	var creator *testnet.Engine
 	for i, h := range c.Hosts {
-		e := newEngine(h)
-		if err := e.createNetwork(ctx); err != nil {
+		e := testnet.NewEngine(h)
+		if err := e.CreateNetwork(ctx); err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", h.Name, err), errors.New(agents[i].Output()))
 		}
 		if i == 1 {
@@ -60,11 +55,11 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 	}
 	var took []time.Duration
 	for i := range endpoints {
-		addr, err := creator.createEndpoint(ctx, i)
+		prefix, err := creator.CreateEndpoint(ctx, i)
 		if err != nil {
 			return err
 		}
-		start := time.Now()
+		addr, start := prefix.Addr(), time.Now()
 		for seen := 0; seen < hosts-1; {
 			select {
 			case a := <-arrivals:
@@ -119,7 +114,7 @@ type arrival struct {
 
 // watchRoutes tells of every route of ours that appears in a host's router namespace.
 func watchRoutes(ctx context.Context, h *testnet.Host, out chan<- arrival) error {
-	ns, err := netns.GetFromPath(fmt.Sprintf("/proc/%d/root/run/meshsec/router", h.Pid()))
+	ns, err := netns.GetFromPath(h.Path("/run/meshsec/router"))
 	if err != nil {
 		return err
 	}
@@ -139,78 +134,4 @@ func watchRoutes(ctx context.Context, h *testnet.Host, out chan<- arrival) error
 		}
 	}()
 	return nil
-}
-
-// engine calls a host's plugin as its dockerd would.
-type engine struct {
-	http    *http.Client
-	pool    string
-	network string
-}
-
-func newEngine(h *testnet.Host) *engine {
-	socket := fmt.Sprintf("/proc/%d/root/run/docker/plugins/meshsec.sock", h.Pid())
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	return &engine{http: &http.Client{Transport: &http.Transport{DialContext: dial}}, network: strings.Repeat("0123456789abcdef", 4)}
-}
-
-// createNetwork is `docker network create`; it waits for an agent that is still starting.
-func (e *engine) createNetwork(ctx context.Context) error {
-	return testnet.Until(ctx, time.Minute, func() error {
-		var pool struct{ PoolID, Pool string }
-		if err := e.call(ctx, "IpamDriver.RequestPool", map[string]any{"AddressSpace": "MeshsecLocal"}, &pool); err != nil {
-			return err
-		}
-		e.pool = pool.PoolID
-		var gateway struct{ Address string }
-		if err := e.call(ctx, "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool,
-			"Options": map[string]string{"RequestAddressType": "com.docker.network.gateway"}}, &gateway); err != nil {
-			return err
-		}
-		return e.call(ctx, "NetworkDriver.CreateNetwork", map[string]any{"NetworkID": e.network, "IPv4Data": []map[string]any{
-			{"AddressSpace": "MeshsecLocal", "Pool": pool.Pool, "Gateway": gateway.Address}}}, nil)
-	})
-}
-
-// createEndpoint returns as CreateEndpoint does.
-func (e *engine) createEndpoint(ctx context.Context, i int) (netip.Addr, error) {
-	var got struct{ Address string }
-	if err := e.call(ctx, "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool}, &got); err != nil {
-		return netip.Addr{}, err
-	}
-	prefix, err := netip.ParsePrefix(got.Address)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	return prefix.Addr(), e.call(ctx, "NetworkDriver.CreateEndpoint", map[string]any{"NetworkID": e.network,
-		"EndpointID": fmt.Sprintf("%064x", i+1), "Interface": map[string]string{"Address": got.Address}}, nil)
-}
-
-func (e *engine) call(ctx context.Context, method string, req, reply any) error {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://plugin/"+method, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := e.http.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", method, text)
-	}
-	if reply == nil {
-		return nil
-	}
-	return json.Unmarshal(text, reply)
 }

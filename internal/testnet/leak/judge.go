@@ -34,6 +34,12 @@ func (w *Watch) frame(b []byte) {
 		w.synced.Broadcast()
 		return
 	}
+	if w.rules.Attacker != nil && len(b) >= 14 && bytes.Equal(b[6:12], w.rules.Attacker) {
+		return
+	}
+	if w.rules.Overhear != nil {
+		w.rules.Overhear(b)
+	}
 	name, why := w.judge(b)
 	if bytes.Contains(b, w.Canary[:]) {
 		why = "a canary in the clear"

@@ -103,6 +103,26 @@ func TestJudgeESP(t *testing.T) {
 	}
 }
 
+// TestAttackersFrames are told by their Ethernet source alone: no leaks, but what a host says of them may be one.
+func TestAttackersFrames(t *testing.T) {
+	plain := ethernet(etherIPv4, ipv4("10.42.3.4", "10.42.3.5", protoUDP, 0, ports(1, 2)))
+	own := bytes.Clone(plain)
+	copy(own[6:], []byte{2, 0, 0, 0, 0, 9})
+	var overheard int
+	w := Watch{rules: testRules, flows: map[string]*Flow{}}
+	w.rules.Attacker, w.rules.Overhear = own[6:12], func([]byte) { overheard++ }
+	if w.frame(own); len(w.leaks) != 0 || len(w.flows) != 0 || overheard != 0 {
+		t.Errorf("the attacker's: %d leaks, %d flows, %d overheard", len(w.leaks), len(w.flows), overheard)
+	}
+	if w.frame(plain); len(w.leaks) != 1 || overheard != 1 {
+		t.Errorf("another's: %d leaks, %d overheard", len(w.leaks), overheard)
+	}
+	w.Canary = [16]byte([]byte("0123456789abcdef"))
+	if w.frame(append(plain, w.Canary[:]...)); len(w.leaks) != 2 || w.leaks[1].Why != "a canary in the clear" {
+		t.Errorf("%+v", w.leaks)
+	}
+}
+
 func FuzzJudge(f *testing.F) {
 	f.Add(ethernet(etherIPv4, ipv4("172.30.0.1", "172.30.0.2", protoICMP, 0, []byte{3, 1, 0, 0, 0, 0, 0, 0, 0x45})))
 	f.Add(ethernet(etherARP, arpAbout("10.42.0.1", "10.42.0.2")))

@@ -21,9 +21,11 @@ type ring struct {
 }
 
 const (
-	blockSize = 4 << 20
-	blocks    = 32 // a second of frames, at any speed seen here
-	retireMS  = 5  // after which a block is handed over though it has room left
+	// A block is handed over when it is full, or after retireMS with little in it: there are as many as a reader that gets no
+	// processor for a second needs.
+	blockSize = 1 << 20
+	blocks    = 128
+	retireMS  = 10
 
 	// Offsets in struct tpacket_block_desc and struct tpacket3_hdr (linux/if_packet.h).
 	blockStatus, blockCount, blockFirst = 8, 12, 16

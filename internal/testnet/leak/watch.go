@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -23,6 +24,11 @@ type Rules struct {
 	UDP, TCP   []uint16       // ports between hosts
 	ESP        bool           // IP protocol 50 between hosts
 	NAT        bool           // UDP between hosts has any ports: a NAT chooses them
+
+	// Attacker's frames are attacks, not leaks: they are not looked at. By its Ethernet address; nil: there is none.
+	Attacker net.HardwareAddr
+	// Overhear, if set, is called with every frame that is not the attacker's. It must not keep the slice, nor block.
+	Overhear func(frame []byte)
 }
 
 // Watch captures until Close. Its methods may be called concurrently.

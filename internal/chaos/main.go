@@ -1,0 +1,94 @@
+// Command chaos breaks hosts at random and looks whether the promises hold: schedules of faults, each drawn from a seed, on
+// agents without dockerd that share one environment, under traffic and with an attacker on the underlay. A schedule that
+// fails is printed with the command that repeats it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/meshsec/meshsec/internal/testnet"
+)
+
+func main() {
+	seed := flag.Uint64("seed", 0, "of the first schedule, each further one has the next; 0: random")
+	n := flag.Int("n", 10, "schedules")
+	hosts := flag.Int("hosts", 3, "hosts, 2 to 20")
+	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
+	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(rand.Uint32()) + 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > 20 {
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..20] [-dataplane auto|kernel|userspace]")
+		os.Exit(2)
+	}
+	err := testnet.Setup(ctx)
+	if err == nil {
+		err = testnet.Build(ctx)
+	}
+	if err == nil {
+		err = series(ctx, os.Stdout, options{hosts: *hosts, plane: *plane}, *seed, *n)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+// series runs n schedules from the seed on. After one that failed it goes on with fresh hosts.
+func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (err error) {
+	fmt.Fprintf(out, "chaos: %d schedules, SEED=%d\n", n, seed)
+	var r *rig
+	defer func() {
+		if r != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	var failed []uint64
+	sum := summary{faults: map[string]int{}, attacks: map[string]int{}}
+	start := time.Now()
+	for i := range n {
+		if r == nil {
+			if r, err = newRig(ctx, o, seed); err != nil {
+				return err
+			}
+		}
+		s := newSchedule(seed+uint64(i), o.hosts, r.kernel)
+		took, err := r.run(ctx, s)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sum.add(s, took)
+		if err == nil {
+			fmt.Fprintf(out, "ok    seed %d: %d faults, whole again after %.1f s\n", s.Seed, len(s.Faults), took.Seconds())
+			continue
+		}
+		failed = append(failed, s.Seed)
+		r.report(ctx, out, s, err)
+		sum.attacked(r.attacker)
+		err = r.close()
+		r = nil
+		if err != nil {
+			return err
+		}
+	}
+	if r != nil {
+		sum.attacked(r.attacker)
+	}
+	sum.print(out, time.Since(start))
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d schedules failed, seeds %v", len(failed), n, failed)
+	}
+	return nil
+}

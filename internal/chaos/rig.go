@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshsec/meshsec/control"
+	"github.com/meshsec/meshsec/internal/testnet"
+	"github.com/meshsec/meshsec/internal/testnet/leak"
+)
+
+// options say what the rig is made of.
+type options struct {
+	hosts int
+	plane string // DATAPLANE
+}
+
+// rig is the hosts under test with a container on each, the traffic between those, the attacker, and all who watch.
+type rig struct {
+	*testnet.Cluster
+	nodes    []*node
+	kernel   bool // the kernel's data plane is in use everywhere
+	watch    *leak.Watch
+	attacker *attacker
+	traffic  *traffic
+	tables   map[string]string // what the routers held when all was well
+
+	stop context.CancelFunc
+	work errgroup.Group
+}
+
+// newRig makes the hosts and returns when all are in order. The seed is the attacker's.
+func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
+	c, err := testnet.New(ctx, testnet.Options{Hosts: o.hosts + 1}) // the last is the attacker's
+	if err != nil {
+		return nil, err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	r := &rig{Cluster: c, stop: cancel}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	for i, h := range c.Hosts[:o.hosts] {
+		n, err := newNode(ctx, h, i, o.plane)
+		if err != nil {
+			return nil, err
+		}
+		r.nodes = append(r.nodes, n)
+	}
+	if r.attacker, err = newAttacker(c.Hosts[o.hosts], r.nodes, seed); err != nil {
+		return nil, err
+	}
+	if r.watch, err = c.WatchAttack(r.attacker.mac, r.attacker.overhear); err != nil {
+		return nil, err
+	}
+	if err := r.startNodes(ctx); err != nil {
+		return nil, errors.Join(err, errors.New(r.logs(0)))
+	}
+	if r.traffic, err = newTraffic(r.nodes, r.watch.Canary, r.attacker.marker); err != nil {
+		return nil, err
+	}
+	r.work.Go(func() error { return r.traffic.run(run) })
+	r.work.Go(func() error { return r.attacker.run(run) })
+	if err := r.settle(ctx); err != nil {
+		return nil, fmt.Errorf("before any fault: %w\n%s", err, r.logs(0))
+	}
+	r.tables, err = r.readTables(ctx)
+	return r, err
+}
+
+// startNodes starts all agents, the founder first, and a container on each.
+func (r *rig) startNodes(ctx context.Context) error {
+	founder := r.nodes[0]
+	if err := founder.start(); err != nil {
+		return err
+	}
+	for _, n := range r.nodes[1:] {
+		token, err := founder.host.Token(ctx)
+		if err != nil {
+			return err
+		}
+		n.settings = append(n.settings, "JOIN="+token)
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	r.kernel = true
+	for _, n := range r.nodes {
+		if err := n.startContainer(ctx); err != nil {
+			return err
+		}
+		var s control.Status
+		if err := n.control.Get(ctx, "status", &s); err != nil {
+			return err
+		}
+		r.kernel = r.kernel && s.DataPlane == "kernel"
+	}
+	return nil
+}
+
+// close ends everything.
+func (r *rig) close() error {
+	r.stop()
+	err := r.work.Wait()
+	if r.traffic != nil {
+		r.traffic.close()
+	}
+	if r.watch != nil {
+		err = errors.Join(err, r.watch.Close())
+	}
+	for _, n := range r.nodes {
+		if n.process != nil { // one that is paused would not end with its host
+			n.process.Kill()
+		}
+	}
+	return errors.Join(err, r.Close())
+}
+
+// run carries out a schedule and says how long it took, once every fault was lifted, until all was well again. The error is
+// what was not, or what was seen at any time that must never be.
+func (r *rig) run(ctx context.Context, s Schedule) (whole time.Duration, err error) {
+	since := time.Now()
+	for _, n := range r.nodes {
+		n.markLog()
+	}
+	for _, st := range s.steps() {
+		if err := until(ctx, since.Add(st.at*scale())); err != nil {
+			return 0, err
+		}
+		do := kinds[st.fault.Kind].begin
+		if st.end {
+			do = kinds[st.fault.Kind].lift
+		}
+		if do == nil {
+			continue
+		}
+		if err := do(ctx, r, st.fault); err != nil {
+			return 0, fmt.Errorf("the schedule itself: %s: %w", st.fault, err)
+		}
+	}
+	lifted := time.Now()
+	err = r.settle(ctx)
+	whole = time.Since(lifted)
+	return whole, errors.Join(err, r.seen(ctx, since))
+}
+
+// seen is what the watchers have seen since then that must never be.
+func (r *rig) seen(ctx context.Context, since time.Time) error {
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	errs := []error{r.watch.Sync(limit), r.traffic.findings()}
+	leaks := r.watch.Leaks(since)
+	for _, l := range leaks[:min(len(leaks), 3)] {
+		errs = append(errs, fmt.Errorf("leak: %s", l))
+	}
+	if len(leaks) > 3 {
+		errs = append(errs, fmt.Errorf("leak: and %d more frames", len(leaks)-3))
+	}
+	return errors.Join(errs...)
+}
+
+// until waits for a moment.
+func until(ctx context.Context, at time.Time) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(at)):
+		return nil
+	}
+}
+
+// scale is how much slower schedules are played in the laboratory.
+func scale() time.Duration {
+	if testnet.InLab() {
+		return 4
+	}
+	return 1
+}
