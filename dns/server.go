@@ -14,6 +14,9 @@ import (
 	"github.com/meshsec/meshsec/quota"
 )
 
+// Rate is how many questions a second one container may put, unless Options say otherwise. Twice as many at once.
+const Rate = 5000
+
 // Options of a Server.
 type Options struct {
 	Domain string // of the environment's names, lower case, without a dot at the end
@@ -22,7 +25,7 @@ type Options struct {
 	Age func() (age time.Duration, reached bool)
 	// Resolvers are the host's, the best first. They are asked for each question anew.
 	Resolvers func() []netip.AddrPort
-	// Rate is how many questions a second one container may put; 0: 5,000. Twice as many at once.
+	// Rate is how many questions a second one container may put; 0: the constant Rate. Twice as many at once.
 	Rate int
 }
 
@@ -37,7 +40,7 @@ type Server struct {
 // New returns a Server that answers once Serve is called.
 func New(o Options) *Server {
 	if o.Rate == 0 {
-		o.Rate = 5000
+		o.Rate = Rate
 	}
 	return &Server{o: o, forward: newForwarder(o.Resolvers), limit: quota.NewRates(o.Rate)}
 }

@@ -56,8 +56,9 @@ func TestFloodOfServices(t *testing.T) {
 	start(t, h, mesh, "new")
 	t.Logf("figure: 10 × dig with docker exec: median %s quiet, %s flooded; wget %s; docker run %s meanwhile; questions sent: %s in %d s",
 		quiet, flooded, page, time.Since(began).Round(time.Millisecond), <-done, seconds)
-	metrics, err := h.Run(t.Context(), "sh", "-c", "/usr/bin/wget -q -O - http://127.0.0.1:9450/metrics | grep -E 'dns_drops_total.*rate|code=\"429\"'")
-	if err != nil || !strings.Contains(metrics, "rate") || strings.Contains(metrics, `reason="rate"} 0`) {
+	metrics, err := h.Run(t.Context(), "sh", "-c", "/usr/bin/wget -q -O - http://127.0.0.1:9450/metrics | grep -E 'dns_drops_total.*rate|code=\"429\"|container-flood'")
+	if err != nil || !strings.Contains(metrics, "rate") || strings.Contains(metrics, `reason="rate"} 0`) ||
+		!strings.Contains(metrics, "flood-udp-53") || strings.Contains(metrics, `reason="container-flood-udp-53"} 0`) {
 		t.Errorf("%s, %v", metrics, err)
 	}
 	t.Logf("figure: %s", metrics)

@@ -35,7 +35,7 @@ const (
 //
 //   - forwarding: between a network's bridge and the tunnels, source and destination both in its pool; ICMP errors of
 //     other hosts' routers; nothing else, so nothing between networks. TCP's MSS is clamped.
-//   - to the router itself: a container's ping of its gateway, its services, and ICMP between router addresses.
+//   - to the router itself: a container's ping of its gateway, its services as often as they allow, and ICMP between router addresses.
 //
 // No connection tracking: it costs, its table can overflow, and nothing here needs it. Traffic within a bridge does
 // not pass (or, if br_netfilter is switched on, is accepted like what leaves).
@@ -43,12 +43,22 @@ func (r *Router) SetFilter(f Filter) error {
 	r.filter.mu.Lock()
 	defer r.filter.mu.Unlock()
 	return r.filter.set(fmt.Sprintf("%+v %v", f, r.services), func(c *nftables.Conn, t *nftables.Table) error {
-		f.build(c, t, r.services)
+		if len(r.services) > 0 {
+			counts, err := r.filter.counts()
+			if err != nil {
+				return err
+			}
+			if err := buildServe(c, t, r.services, counts); err != nil {
+				return err
+			}
+		}
+		f.build(c, t, len(r.services) > 0)
 		return nil
 	})
 }
 
-func (f Filter) build(c *nftables.Conn, t *nftables.Table, services []Service) {
+// build writes the table, of which the chain of the services is there if there are any.
+func (f Filter) build(c *nftables.Conn, t *nftables.Table, services bool) {
 	drop := nftables.ChainPolicyDrop
 	base := func(name string, hook *nftables.ChainHook) *nftables.Chain {
 		return c.AddChain(&nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook,
@@ -71,8 +81,8 @@ func (f Filter) build(c *nftables.Conn, t *nftables.Table, services []Service) {
 		add(leave, within(rule{}.iif(n.Bridge)).accept())
 		add(forward, within(rule{}.iif(n.Bridge).oif(n.Bridge)).accept())
 		add(input, rule{}.iif(n.Bridge).ipv4().from(n.Pool).to(host(n.Gateway)).icmp(icmpEchoRequest).accept())
-		for _, s := range services {
-			add(input, rule{}.iif(n.Bridge).ipv4().from(n.Pool).to(host(ServiceAddr)).protocol(s.protocol()).port(s.Port).accept())
+		if services {
+			add(input, rule{}.iif(n.Bridge).ipv4().from(n.Pool).to(host(ServiceAddr)).jump(&nftables.Chain{Name: serveChain}))
 		}
 	}
 	if !f.Routers.IsValid() {

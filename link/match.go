@@ -87,14 +87,20 @@ func (m rule) icmp(kind byte) rule {
 	return m.protocol(unix.IPPROTO_ICMP).equals(payload(expr.PayloadBaseTransportHeader, 0, 1), []byte{kind})
 }
 
-// clampMSS lowers the maximum segment size of a TCP SYN to what the routes of both directions carry; it never raises
-// it (net/netfilter/nft_exthdr.c, nft_rt.c).
-func (m rule) clampMSS() rule {
-	const flagsOffset, syn, rst, optMSS = 13, 0x02, 0x04, 2 // RFC 9293, section 3.1
-	m = append(m.protocol(unix.IPPROTO_TCP),
+// syn matches a TCP segment that opens a connection: SYN without RST, also a server's SYN with ACK (RFC 9293, section 3.1).
+func (m rule) syn() rule {
+	const flagsOffset, syn, rst = 13, 0x02, 0x04
+	return append(m.protocol(unix.IPPROTO_TCP),
 		payload(expr.PayloadBaseTransportHeader, flagsOffset, 1),
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{syn | rst}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{syn}})
+}
+
+// clampMSS lowers the maximum segment size of a TCP SYN to what the routes of both directions carry; it never raises
+// it (net/netfilter/nft_exthdr.c, nft_rt.c).
+func (m rule) clampMSS() rule {
+	const optMSS = 2 // RFC 9293, section 3.2
+	m = m.syn()
 	return append(m,
 		&expr.Rt{Register: 1, Key: expr.RtTCPMSS},
 		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 2, Size: 2},

@@ -18,6 +18,9 @@ var ServiceAddr = netip.AddrFrom4([4]byte{169, 254, 169, 250})
 type Service struct {
 	UDP  bool // else TCP
 	Port uint16
+	// Rate is how many datagrams, or SYNs, of one source address get through in a second, and twice as many at once. The kernel
+	// drops the others, and Drops counts them as "flood-udp-53". 0: no limit.
+	Rate uint32
 }
 
 func (s Service) protocol() byte {
@@ -25,6 +28,14 @@ func (s Service) protocol() byte {
 		return unix.IPPROTO_UDP
 	}
 	return unix.IPPROTO_TCP
+}
+
+// flood is why what is too much for the service is dropped.
+func (s Service) flood() string {
+	if s.UDP {
+		return fmt.Sprintf("flood-udp-%d", s.Port)
+	}
+	return fmt.Sprintf("flood-tcp-%d", s.Port)
 }
 
 // WithServices gives every bridge ServiceAddr and lets containers reach these ports of it, nothing else of the router.

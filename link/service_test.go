@@ -14,15 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newServices is a lan whose router serves UDP 53 and TCP 80, with an echo at several ports of the router.
-func newServices(t *testing.T) *lan {
-	w := newWorld(t, WithServices(Service{UDP: true, Port: 53}, Service{Port: 80}))
+// newServices is a lan whose router serves UDP 53 and TCP 80, each address so often in a second; 0: as often as it likes.
+func newServices(t *testing.T, rate uint32) *lan {
+	w := newWorld(t, WithServices(servicesOf(rate)...))
 	l := &lan{world: w, a: bridgeOf("default", "10.42.0.0/16"), b: bridgeOf("other", "10.43.0.0/16")}
 	ok(t, w.r.SetAddr(addr("100.127.0.1")))
 	ok(t, w.r.SetFilter(l.filter()))
 	ok(t, w.r.SetBridges([]Bridge{l.a, l.b}))
 	l.ca, l.cb = w.container("aa", l.a, addr("10.42.64.2")), w.container("bb", l.b, addr("10.43.64.2"))
 	return l
+}
+
+func servicesOf(rate uint32) []Service {
+	return []Service{{UDP: true, Port: 53, Rate: rate}, {Port: 80, Rate: rate}}
 }
 
 // onLink gives a namespace the route to the services as Docker does: by eth0, without a next hop.
@@ -62,7 +66,7 @@ func (l *lan) asks(ns netns.NsHandle, from, to string) (answer string) {
 }
 
 func TestServicesAreReachedByTheOwnAddress(t *testing.T) {
-	l := newServices(t)
+	l := newServices(t, 0)
 	l.onLink(l.ca)
 	l.onLink(l.cb)
 	for _, at := range []string{"169.254.169.250:53", "169.254.169.250:54", "10.42.0.1:53", "100.127.0.1:53"} {
@@ -83,7 +87,7 @@ func TestServicesAreReachedByTheOwnAddress(t *testing.T) {
 }
 
 func TestServicesTakeTCPOnTheirPortsOnly(t *testing.T) {
-	l := newServices(t)
+	l := newServices(t, 0)
 	l.onLink(l.ca)
 	for _, port := range []string{"80", "22"} {
 		ok(t, l.r.Do(func() error {
@@ -113,7 +117,7 @@ func TestServicesTakeTCPOnTheirPortsOnly(t *testing.T) {
 
 // TestComplaint18ServicesNeedTheOwnAddress: who sends as somebody else is dropped at its port, so a source address is an identity.
 func TestComplaint18ServicesNeedTheOwnAddress(t *testing.T) {
-	l := newServices(t)
+	l := newServices(t, 0)
 	l.onLink(l.ca)
 	l.repeats("169.254.169.250:53")
 	l.address(l.handle(l.ca), "eth0", netip.MustParsePrefix("10.42.64.9/16"))
@@ -126,7 +130,7 @@ func TestComplaint18ServicesNeedTheOwnAddress(t *testing.T) {
 }
 
 func TestServiceAddressComesAndGoesWithTheServices(t *testing.T) {
-	l := newServices(t)
+	l := newServices(t, 0)
 	has := func() bool {
 		h := l.handle(l.r.ns)
 		for _, b := range []Bridge{l.a, l.b} {
@@ -160,7 +164,7 @@ func TestServiceAddressComesAndGoesWithTheServices(t *testing.T) {
 
 // TestGiveService: the route moves from one interface of a container to the other, and not into another container.
 func TestGiveService(t *testing.T) {
-	l := newServices(t)
+	l := newServices(t, 0)
 	l.repeats("169.254.169.250:53")
 	sandbox := filepath.Join(l.dir, "mst-aa")
 	v := vethOf("a2", l.b, addr("10.43.64.3"))

@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/binary"
+	"maps"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -106,8 +107,17 @@ func buildSourceGuard(c *nftables.Conn, t *nftables.Table, elements []nftables.S
 // bridgeFilter is NF_BR_PRI_FILTER_BRIDGED (linux/netfilter_bridge.h): before br_netfilter shows the frame to other tables.
 const bridgeFilter = -200
 
-// Drops counts the frames of containers that were not let in, by reason, since the router namespace is there.
-func (r *Router) Drops() (map[string]uint64, error) { return r.sources.counts() }
+// Drops counts what containers sent and was not let in, by reason, since the router namespace is there: frames at their ports, and
+// what is beyond the rates of services.
+func (r *Router) Drops() (map[string]uint64, error) {
+	counts, err := r.sources.counts()
+	if err != nil {
+		return nil, err
+	}
+	floods, err := r.filter.counts()
+	maps.Copy(counts, floods)
+	return counts, err
+}
 
 // counts reads the table's named counters.
 func (s *ruleset) counts() (map[string]uint64, error) {

@@ -14,6 +14,9 @@ import (
 	"github.com/meshsec/meshsec/quota"
 )
 
+// Rate is how many requests a second one container may make, unless Options say otherwise. Twice as many at once.
+const Rate = 200
+
 // Options of a Server.
 type Options struct {
 	Board *directory.Board
@@ -21,7 +24,7 @@ type Options struct {
 	Age func() (age time.Duration, reached bool)
 	// TokenRequired refuses who shows no token.
 	TokenRequired bool
-	// Rate is how many requests a second one container may make; 0: 200. Twice as many at once.
+	// Rate is how many requests a second one container may make; 0: the constant Rate. Twice as many at once.
 	Rate int
 }
 
@@ -51,7 +54,7 @@ type Server struct {
 // New returns a Server that answers once Serve is called.
 func New(o Options) *Server {
 	if o.Rate == 0 {
-		o.Rate = 200
+		o.Rate = Rate
 	}
 	return &Server{o: o, rates: quota.NewRates(o.Rate), waits: quota.NewPlaces(maxWaits, maxWaitsOf), tokens: newTokens(), now: time.Now}
 }

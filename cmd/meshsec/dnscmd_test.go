@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,8 +50,9 @@ func TestServicePorts(t *testing.T) {
 		t.Errorf("turned off: %v", got)
 	}
 	got := servicePorts(settings.Settings{Services: []string{settings.DNS, settings.Metadata}})
-	if len(got) != 3 || got[0] != (link.Service{UDP: true, Port: 53}) || got[1] != (link.Service{Port: 53}) || got[2] != (link.Service{Port: 80}) {
-		t.Errorf("%v", got)
+	want := []link.Service{{UDP: true, Port: 53, Rate: 6000}, {Port: 53, Rate: 500}, {Port: 80, Rate: 300}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

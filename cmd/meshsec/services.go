@@ -29,13 +29,21 @@ type services struct {
 	http     net.Listener
 }
 
+// What one container gets through to the services in a second: somewhat more than they answer, so that who asks a little too
+// often is told so, and only a flood ends in the kernel.
+const (
+	questionRate     = dns.Rate + dns.Rate/5
+	questionConnRate = dns.Rate / 10 // by TCP; a connection takes any number of questions
+	requestConnRate  = metadata.Rate + metadata.Rate/2
+)
+
 // servicePorts are the ports that containers may reach.
 func servicePorts(set settings.Settings) (ports []link.Service) {
 	if set.Serves(settings.DNS) {
-		ports = append(ports, link.Service{UDP: true, Port: 53}, link.Service{Port: 53})
+		ports = append(ports, link.Service{UDP: true, Port: 53, Rate: questionRate}, link.Service{Port: 53, Rate: questionConnRate})
 	}
 	if set.Serves(settings.Metadata) {
-		ports = append(ports, link.Service{Port: 80})
+		ports = append(ports, link.Service{Port: 80, Rate: requestConnRate})
 	}
 	return ports
 }
