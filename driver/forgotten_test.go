@@ -117,3 +117,19 @@ func TestNetworksThatDockerForgot(t *testing.T) {
 	r.empty()
 	r.network(net2, "blue")
 }
+
+// TestNothingIsKeptOfWhatIsDeleted: an endpoint that Docker's list lacks, deleted before it was missing for long enough.
+func TestNothingIsKeptOfWhatIsDeleted(t *testing.T) {
+	r, e, pool := dockerRig(t)
+	r.start(net1, pool, ep1, "web")
+	e.set(net1)
+	if err := r.look(young); err != nil || len(r.driver.missing) != 1 {
+		t.Fatalf("%v missing, %v", r.driver.missing, err)
+	}
+	if err := r.driver.DeleteEndpoint(t.Context(), net1, ep1); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.look(time.Second); err != nil || len(r.driver.missing) != 0 {
+		t.Errorf("%v missing, %v", r.driver.missing, err)
+	}
+}

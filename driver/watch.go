@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/meshsec/meshsec/engine"
@@ -79,7 +80,15 @@ func (d *Driver) compare(ctx context.Context) (complete bool, err error) {
 			}
 		}
 	}
-	d.known.only(d.cp.Local().Endpoints)
+	local := d.cp.Local()
+	d.known.only(local.Endpoints)
+	d.mu.Lock()
+	maps.DeleteFunc(d.missing, func(id string, _ time.Time) bool { // it was deleted meanwhile
+		_, network := local.Networks[id]
+		_, endpoint := local.Endpoints[id]
+		return !network && !endpoint
+	})
+	d.mu.Unlock()
 	if len(unknown) > 0 {
 		errs = append(errs, d.learn(ctx, unknown))
 	}

@@ -59,7 +59,11 @@ func (n *node) observe(ctx context.Context) error {
 func (n *node) observed(now time.Time, snap *store.Snapshot) map[string]netip.AddrPort {
 	seen := map[string]netip.AddrPort{}
 	statuses := n.handshake.Status()
-	if len(n.forwards) == 0 && n.nats(snap, statuses)(n.id.HostID) != mesh.NoNAT {
+	var told []netip.AddrPort
+	for _, s := range statuses {
+		told = append(told, s.Observed)
+	}
+	if len(n.forwards) == 0 && !public(n.fact, told) {
 		return seen
 	}
 	for _, s := range statuses {
@@ -70,6 +74,22 @@ func (n *node) observed(now time.Time, snap *store.Snapshot) map[string]netip.Ad
 		}
 	}
 	return seen
+}
+
+// public says whether most of those who have told a host where they see it name an address of its own. One alone, or what
+// somebody publishes, can't talk a host out of it, and with it all hosts behind NATs out of finding each other.
+func public(h store.Host, told []netip.AddrPort) bool {
+	own, other := 0, 0
+	for _, at := range told {
+		switch {
+		case !at.IsValid():
+		case mesh.Declares(h, netip.AddrPortFrom(at.Addr().Unmap(), at.Port())):
+			own++
+		default:
+			other++
+		}
+	}
+	return own > other || other == 0
 }
 
 // update settles what to publish of what is seen, and says whether it has changed.

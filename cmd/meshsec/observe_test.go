@@ -110,6 +110,24 @@ func TestObserverWithdraws(t *testing.T) {
 	}
 }
 
+// TestOneLiarHidesNoPublicHost: a member that tells, or publishes, that it sees a host elsewhere.
+func TestOneLiarHidesNoPublicHost(t *testing.T) {
+	own, lie := netip.MustParseAddrPort("192.0.2.1:4500"), netip.MustParseAddrPort("198.51.100.9:1")
+	h := store.Host{Addrs: []netip.Addr{own.Addr()}, Port: own.Port()}
+	for _, c := range []struct {
+		told []netip.AddrPort
+		want bool
+	}{
+		{nil, true}, {[]netip.AddrPort{{}}, true}, {[]netip.AddrPort{own}, true}, {[]netip.AddrPort{own, own, lie}, true},
+		{[]netip.AddrPort{netip.MustParseAddrPort("[::ffff:192.0.2.1]:4500")}, true},
+		{[]netip.AddrPort{lie}, false}, {[]netip.AddrPort{own, lie}, false}, {[]netip.AddrPort{lie, lie, own}, false},
+	} {
+		if got := public(h, c.told); got != c.want {
+			t.Errorf("told %v: %t", c.told, got)
+		}
+	}
+}
+
 func TestNATNotes(t *testing.T) {
 	for mine, row := range [][]string{
 		mesh.NoNAT:       {"", "the peer is behind a NAT", "the peer is behind a NAT"},
