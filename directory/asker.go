@@ -13,6 +13,8 @@ type Asker struct {
 	store.LocalEndpoint                       // by which it asks
 	Own                 []store.LocalEndpoint // all that it has, sorted by network
 	Networks            []string              // that it is in, sorted
+	// Outside tells whether it may reach more than the mesh: a network of its own is known and was not made with --internal.
+	Outside bool
 }
 
 // Asker finds who has an address, nil if it is no container of this host. The source guard sees to it that nobody else
@@ -46,12 +48,15 @@ func (d *Directory) setAskers() {
 	for _, own := range sandboxes {
 		slices.SortFunc(own, func(a, b store.LocalEndpoint) int { return compareKeys(a.Key(), b.Key()) })
 		var networks []string
+		outside := false
 		for _, e := range own {
 			networks = append(networks, e.Network)
+			n, known := d.local.Networks[e.DockerNetwork]
+			outside = outside || known && !n.Internal
 		}
 		networks = slices.Compact(networks)
 		for _, e := range own {
-			d.askers[e.Addr] = &Asker{LocalEndpoint: e, Own: own, Networks: networks}
+			d.askers[e.Addr] = &Asker{LocalEndpoint: e, Own: own, Networks: networks, Outside: outside}
 		}
 	}
 }

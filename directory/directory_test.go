@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -140,6 +141,33 @@ func TestAskers(t *testing.T) {
 	for word, n := range map[string]int{"web": 2, id[:12]: 2, id: 2, "10.43.64.3": 1, id[:11]: 0, "x": 0, "": 3} {
 		if got := d.Askers(word); len(got) != n {
 			t.Errorf("%s: %d askers, want %d", word, len(got), n)
+		}
+	}
+}
+
+// TestWhoMayReachTheOutside: one network that is not internal is enough; one that is not known is none.
+func TestWhoMayReachTheOutside(t *testing.T) {
+	w := newWorld(1)
+	w.local.Networks = map[string]store.LocalNetwork{"open": {}, "shut": {Internal: true}}
+	for i, c := range []struct {
+		docker  []string // the container's networks
+		outside bool
+	}{{[]string{"open"}, true}, {[]string{"shut"}, false}, {[]string{"shut", "open"}, true}, {[]string{"open", "shut"}, true}, {[]string{"shut", "shut"}, false}, {[]string{"unknown"}, false}} {
+		var addrs []netip.Addr
+		for j, docker := range c.docker {
+			e := at(both[j], fmt.Sprintf("10.%d.0.%d", 42+j, 2+i), "", "box")
+			e.ID = fmt.Sprint(i, j)
+			w.own(e, fmt.Sprint("box", i))
+			own := w.local.Endpoints[e.ID]
+			own.DockerNetwork = docker
+			w.local.Endpoints[e.ID] = own
+			addrs = append(addrs, e.Addr)
+		}
+		d := w.next(New(host(0)))
+		for _, addr := range addrs {
+			if a := d.Asker(addr); a == nil || a.Outside != c.outside {
+				t.Errorf("on %v, asking from %s: %+v", c.docker, addr, a)
+			}
 		}
 	}
 }

@@ -16,10 +16,11 @@ const (
 	dropBusy              // too many wait for the host's resolvers already
 	dropUnpackable        // the reply can't be written
 	dropUnproved          // a reply that is too long for a sender who may be another
+	dropInternal          // for the host's resolvers, from a container on internal networks only
 	dropReasons
 )
 
-var dropNames = [dropReasons]string{"malformed", "response", "rate", "long", "loop", "busy", "unpackable", "unproved"}
+var dropNames = [dropReasons]string{"malformed", "response", "rate", "long", "loop", "busy", "unpackable", "unproved", "internal"}
 
 // counts is what a Server has done.
 type counts struct {

@@ -33,6 +33,10 @@ func (s *Server) Explain(name, kind string, from *directory.Asker) (e Explanatio
 	plain := strings.TrimSuffix(strings.ToLower(name), ".")
 	f, apex := z.find(plain, from)
 	switch {
+	case f == nil && !from.Outside:
+		e.Rcode = dns.RcodeToString[dns.RcodeRefused]
+		say("not a name that the asker's networks know, and all of these are internal (--internal): the host's resolvers are not asked")
+		return e, nil
 	case f == nil:
 		var servers []string
 		for _, r := range s.o.Resolvers() {

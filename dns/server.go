@@ -115,6 +115,11 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 	if no == nil {
 		no = z.Answer(q, from)
 	}
+	if no == nil && !from.Outside { // a question is a way out, too
+		s.counts.drop(dropInternal)
+		no = reply(q)
+		no.Rcode = dns.RcodeRefused
+	}
 	if no != nil {
 		finish(q, no, a.size)
 		return s.pack(no, room), nil

@@ -20,8 +20,8 @@ const (
 	far  = "0000000000000001"
 )
 
-// me is the container that asks, on networks default and Shop; other one on Shop only.
-var me, other = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.3")
+// me is the container that asks, on networks default and Shop; other one on Shop only, shut on one that is internal.
+var me, other, shut = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.4")
 
 // environment has two hosts, three networks and some containers.
 func environment(lost ...string) *directory.Directory {
@@ -51,12 +51,14 @@ func environment(lost ...string) *directory.Directory {
 	add("default", "10.42.64.3", far, web)
 	add("Shop", "10.43.64.2", far, store.Endpoint{Name: "db"})
 	add("secret", "10.44.16.2", far, store.Endpoint{Name: "vault", Aliases: []string{"web"}})
-	local := &store.Local{Endpoints: map[string]store.LocalEndpoint{}}
+	local := &store.Local{Endpoints: map[string]store.LocalEndpoint{}, Networks: map[string]store.LocalNetwork{"default": {}, "Shop": {}, "inner": {Internal: true}}}
 	for id, e := range map[string]store.LocalEndpoint{
 		"a": {Endpoint: store.Endpoint{ID: "a", Name: "me", Network: "default", Addr: me, Host: self}, SandboxKey: "me"},
 		"b": {Endpoint: store.Endpoint{ID: "b", Name: "me", Network: "Shop", Addr: netip.MustParseAddr("10.43.0.9"), Host: self}, SandboxKey: "me"},
 		"c": {Endpoint: store.Endpoint{ID: "c", Name: "other", Network: "Shop", Addr: other, Host: self}, SandboxKey: "other"},
+		"d": {Endpoint: store.Endpoint{ID: "d", Name: "shut", Network: "inner", Addr: shut, Host: self}, SandboxKey: "shut"},
 	} {
+		e.DockerNetwork = e.Network
 		local.Endpoints[id] = e
 	}
 	down := map[string]bool{}

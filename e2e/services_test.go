@@ -61,7 +61,8 @@ func TestResolversOfLibc(t *testing.T) {
 	}
 }
 
-// TestServicesOnInternalNetworks: without docker_gwbridge the route is the only one.
+// TestServicesOnInternalNetworks: without docker_gwbridge the route is the only one, and DNS is no way out: names of the world
+// are refused until the container is on another network, too.
 func TestServicesOnInternalNetworks(t *testing.T) {
 	s := shared(t)
 	for _, h := range s.Hosts[:2] {
@@ -81,6 +82,27 @@ func TestServicesOnInternalNetworks(t *testing.T) {
 	if got, err := dig(t, asker, "@"+service, "elsewhere.meshsec.internal"); err != nil || len(got) != 0 {
 		t.Errorf("another network's name: %v, %v", got, err)
 	}
+	barred := func(want bool) {
+		t.Helper()
+		for _, transport := range []string{"+notcp", "+tcp"} {
+			eventually(t, fmt.Sprintf("by %s, barred from the world: %v", transport, want), func() error {
+				out, err := asker.Exec(t.Context(), "/usr/bin/dig", "@"+service, transport, "+tries=1", "+time=9", "stolen.secret.example.com", "TXT")
+				if err == nil && strings.Contains(out, "status: REFUSED") != want {
+					err = fmt.Errorf("answered %s", out)
+				}
+				return err
+			})
+		}
+	}
+	barred(true)
+	if out, err := s.Hosts[0].Docker(t.Context(), "network", "connect", mesh, "asker"); err != nil {
+		t.Fatal(out, err)
+	}
+	barred(false)
+	if out, err := s.Hosts[0].Docker(t.Context(), "network", "disconnect", mesh, "asker"); err != nil {
+		t.Fatal(out, err)
+	}
+	barred(true)
 }
 
 // TestTheRouteIsHandedOn: a container on two networks keeps its services when the one that had the route is disconnected,
