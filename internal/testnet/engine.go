@@ -53,7 +53,8 @@ func (e *Engine) CreateNetwork(ctx context.Context) error {
 // CreateEndpoint makes endpoint number i and returns as the plugin does, with its address in its pool.
 func (e *Engine) CreateEndpoint(ctx context.Context, i int) (netip.Prefix, error) {
 	var got struct{ Address string }
-	if err := e.call(ctx, "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool}, &got); err != nil {
+	if err := e.call(ctx, "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool,
+		"Options": map[string]string{"com.docker.network.endpoint.name": containerName(i)}}, &got); err != nil {
 		return netip.Prefix{}, err
 	}
 	prefix, err := netip.ParsePrefix(got.Address)
@@ -70,18 +71,27 @@ func (e *Engine) StartContainer(ctx context.Context, i int) (*Container, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{Host: e.host, Name: fmt.Sprintf("c%d", i), Addr: addr.Addr()}
+	c := &Container{Host: e.host, Name: containerName(i), Addr: addr.Addr()}
 	c.netns = "/run/netns/" + c.Name
-	var joined struct{ InterfaceName struct{ SrcName string } }
+	var joined struct {
+		InterfaceName struct{ SrcName string }
+		StaticRoutes  []struct{ Destination string } // all of them on-link
+	}
 	if err := e.call(ctx, "NetworkDriver.Join", map[string]any{"NetworkID": e.network, "EndpointID": endpointID(i), "SandboxKey": c.netns},
 		&joined); err != nil {
 		return nil, err
 	}
-	const script = `ip netns add %s && ip link set %s netns %[1]s name eth0 && ip -n %[1]s link set lo up &&
+	script := `ip netns add %s && ip link set %s netns %[1]s name eth0 && ip -n %[1]s link set lo up &&
 		ip -n %[1]s addr add %[3]s dev eth0 && ip -n %[1]s link set eth0 up && ip netns exec %[1]s cat /sys/class/net/eth0/address`
+	for _, r := range joined.StaticRoutes {
+		script += " && ip -n %[1]s route add " + r.Destination + " dev eth0 scope link"
+	}
 	c.MAC, err = e.host.Run(ctx, "sh", "-c", fmt.Sprintf(script, c.Name, joined.InterfaceName.SrcName, addr))
 	return c, err
 }
+
+// containerName is what endpoint number i is called, as engines tell since 29.
+func containerName(i int) string { return fmt.Sprintf("c%d", i) }
 
 // endpointID is the ID of endpoint number i, on its host.
 func endpointID(i int) string { return fmt.Sprintf("%064x", i+1) }

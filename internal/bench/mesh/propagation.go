@@ -15,70 +15,122 @@ import (
 	"github.com/meshsec/meshsec/link"
 )
 
-// propagation makes endpoints on one of several agents without a dockerd, and times their routes on all the others.
+// propagation makes endpoints on one of several agents without a dockerd, and times on all the others their routes, and DNS's first
+// answer that knows them.
 func propagation(ctx context.Context, hosts, endpoints int) error {
 	c, err := testnet.New(ctx, testnet.Options{Hosts: hosts})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	var agents []*testnet.Process
+	engines, err := startAgents(ctx, c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	arrivals := make(chan arrival, hosts)
+	var askers []*asker
+	for i, h := range c.Hosts {
+		if i == creator {
+			askers = append(askers, nil)
+			continue
+		}
+		a, err := startAsker(ctx, engines[i])
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+		defer a.Close()
+		askers = append(askers, a)
+	}
+	for i, h := range c.Hosts {
+		if i != creator {
+			if err := watchRoutes(ctx, h, i, arrivals); err != nil {
+				return err
+			}
+		}
+	}
+	var routed, named []time.Duration
+	for i := range endpoints {
+		prefix, err := engines[creator].CreateEndpoint(ctx, i)
+		if err != nil {
+			return err
+		}
+		addr, start := prefix.Addr(), time.Now()
+		names := make(chan answer, hosts)
+		for routes := 0; routes < hosts-1; {
+			select {
+			case a := <-arrivals:
+				if a.addr == addr {
+					routed = append(routed, max(a.at.Sub(start), 0))
+					routes++
+					go func() { names <- askers[a.host].until(ctx, addr) }()
+				}
+			case <-time.After(10 * time.Second):
+				return fmt.Errorf("%s is routed on %d of %d hosts after 10 s", addr, routes, hosts-1)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		for range hosts - 1 {
+			a := <-names
+			if a.err != nil {
+				return a.err
+			}
+			named = append(named, max(a.at.Sub(start), 0))
+		}
+	}
+	mem, err := memories(ctx, c)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("| %d | %d | %s | %s | %s |\n", hosts, endpoints, spread(routed), spread(named), mem)
+	return nil
+}
+
+// creator is the host that the endpoints are made on: not the founder, which has etcd.
+const creator = 1
+
+// startAgents starts an agent on each host, and the network.
+func startAgents(ctx context.Context, c *testnet.Cluster) (engines []*testnet.Engine, err error) {
 	token := ""
+	var agents []*testnet.Process
 	for i, h := range c.Hosts {
 		settings := []string{"ADVERTISE=" + h.Addr.String()}
 		if i > 0 {
 			if token, err = c.Hosts[0].Token(ctx); err != nil {
-				return err
+				return nil, err
 			}
 			settings = append(settings, "JOIN="+token)
 		}
 		a, err := h.StartAgent(settings...)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		agents = append(agents, a)
 	}
-	arrivals := make(chan arrival, hosts)
-	var creator *testnet.Engine
 	for i, h := range c.Hosts {
 		e := testnet.NewEngine(h)
 		if err := e.CreateNetwork(ctx); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", h.Name, err), errors.New(agents[i].Output()))
+			return nil, errors.Join(fmt.Errorf("%s: %w", h.Name, err), errors.New(agents[i].Output()))
 		}
-		if i == 1 {
-			creator = e
-			continue
-		}
-		if err := watchRoutes(ctx, h, arrivals); err != nil {
-			return err
-		}
+		engines = append(engines, e)
 	}
-	var took []time.Duration
-	for i := range endpoints {
-		prefix, err := creator.CreateEndpoint(ctx, i)
-		if err != nil {
-			return err
-		}
-		addr, start := prefix.Addr(), time.Now()
-		for seen := 0; seen < hosts-1; {
-			select {
-			case a := <-arrivals:
-				if a.addr == addr {
-					took = append(took, max(a.at.Sub(start), 0))
-					seen++
-				}
-			case <-time.After(10 * time.Second):
-				return fmt.Errorf("%s is routed on %d of %d hosts after 10 s", addr, seen, hosts-1)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
+	return engines, nil
+}
+
+// spread is the middle and the end of a distribution, as cells of a table.
+func spread(d []time.Duration) string {
+	return fmt.Sprintf("%s | %s | %s", ms(quantile(d, 0.5)), ms(quantile(d, 0.99)), ms(quantile(d, 1)))
+}
+
+// memories are the resident sets of the founder's agent, and of the largest of the others, as cells of a table.
+func memories(ctx context.Context, c *testnet.Cluster) (string, error) {
 	founder, other := "", uint64(0)
 	for i, h := range c.Hosts {
 		rss, err := memory(ctx, h)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if i == 0 {
 			founder = fmt.Sprintf("%.1f MiB", float64(rss)/1024)
@@ -86,9 +138,7 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 			other = max(other, rss)
 		}
 	}
-	fmt.Printf("| %d | %d | %s | %s | %s | %s | %.1f MiB |\n", hosts, endpoints, ms(quantile(took, 0.5)), ms(quantile(took, 0.99)), ms(quantile(took, 1)),
-		founder, float64(other)/1024)
-	return nil
+	return fmt.Sprintf("%s | %.1f MiB", founder, float64(other)/1024), nil
 }
 
 // memory is the resident set of a host's agent, in KiB.
@@ -107,13 +157,15 @@ func memory(ctx context.Context, h *testnet.Host) (uint64, error) {
 	return most, nil
 }
 
+// arrival is a route that has appeared on a host.
 type arrival struct {
+	host int
 	addr netip.Addr
 	at   time.Time
 }
 
 // watchRoutes tells of every route of ours that appears in a host's router namespace.
-func watchRoutes(ctx context.Context, h *testnet.Host, out chan<- arrival) error {
+func watchRoutes(ctx context.Context, h *testnet.Host, i int, out chan<- arrival) error {
 	ns, err := netns.GetFromPath(h.Path("/run/meshsec/router"))
 	if err != nil {
 		return err
@@ -129,7 +181,7 @@ func watchRoutes(ctx context.Context, h *testnet.Host, out chan<- arrival) error
 				continue
 			}
 			if addr, ok := netip.AddrFromSlice(u.Dst.IP); ok {
-				out <- arrival{addr.Unmap(), time.Now()}
+				out <- arrival{i, addr.Unmap(), time.Now()}
 			}
 		}
 	}()
