@@ -93,8 +93,8 @@ func (e *Engine) StartContainer(ctx context.Context, i int) (*Container, error) 
 // containerName is what endpoint number i is called, as engines tell since 29.
 func containerName(i int) string { return fmt.Sprintf("c%d", i) }
 
-// endpointID is the ID of endpoint number i, on its host.
-func endpointID(i int) string { return fmt.Sprintf("%064x", i+1) }
+// endpointID is the ID of endpoint number i, on its host. Links are named after how it begins.
+func endpointID(i int) string { return fmt.Sprintf("%08x%056x", i+1, 0) }
 
 func (e *Engine) call(ctx context.Context, method string, req, reply any) error {
 	body, err := json.Marshal(req)

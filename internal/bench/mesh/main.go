@@ -1,5 +1,5 @@
 // Command mesh measures what users of the whole plugin feel, on test hosts made of namespaces: how soon an endpoint is
-// reachable from the other hosts, and known to their DNS, what `docker run` costs against Docker's bridge network, and the agent's memory. It
+// reachable from the other hosts, and known to their DNS, what a flood of DNS does to others, what `docker run` costs against Docker's bridge network, and the agent's memory. It
 // prints Markdown.
 package main
 
@@ -19,7 +19,15 @@ import (
 func main() {
 	runs := flag.Int("runs", 30, "docker runs of each kind; 0: none")
 	endpoints := flag.Int("endpoints", 200, "endpoints for the propagation")
+	length := flag.Duration("flood", 0, "instead of measuring, ask DNS as fast as possible for so long: what is measured in a container")
 	flag.Parse()
+	if *length > 0 {
+		if err := flood(*length); err != nil {
+			fmt.Fprintln(os.Stderr, "flood:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := measure(ctx, *runs, *endpoints); err != nil {
@@ -36,6 +44,11 @@ func measure(ctx context.Context, runs, endpoints int) error {
 		if err := propagation(ctx, hosts, endpoints); err != nil {
 			return fmt.Errorf("propagation with %d hosts: %w", hosts, err)
 		}
+	}
+	fmt.Print("\n### A container's questions to DNS, while another one is quiet, and while it floods\n\n")
+	fmt.Print("| the other's questions a second | dropped by the kernel | answered in, p50 | p99 | slowest | lost | agent's processors |\n|---|---|---|---|---|---|---|\n")
+	if err := flooded(ctx, 10*time.Second); err != nil {
+		return fmt.Errorf("flood: %w", err)
 	}
 	if runs == 0 {
 		return nil
