@@ -16,8 +16,8 @@ import (
 // gate stands before every call of the embedded etcd server. It knows the caller by the host ID in its certificate:
 //
 //   - The host that runs the server may do everything.
-//   - Others may read everything, and write what is their own, claims that are free, networks, and what the authority has
-//     signed, see mayWrite. They may not administer the server.
+//   - Others may read everything, and write what is their own, claims that are free (in a transaction that asks for that), networks, and
+//     what the authority has signed, see mayWrite. They may not administer the server.
 //   - A removed host may only read its revocation, and its open watches are cut.
 //
 // Etcd's own users and roles would need one user for each token before it is used, and don't cut watches.
@@ -136,33 +136,33 @@ func caller(ctx context.Context) string {
 	return info.State.VerifiedChains[0][0].Subject.CommonName
 }
 
-// allowed says whether a host that is a member may make the call. absent are the keys that it puts only if they are not there.
-func (g *gate) allowed(ctx context.Context, req any, host string, absent map[string]bool) bool {
+// allowed says whether a host that is a member may make the call. when is what the transaction that it is part of depends on.
+func (g *gate) allowed(ctx context.Context, req any, host string, when map[string]int64) bool {
 	switch r := req.(type) {
 	case *pb.RangeRequest, *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseTimeToLiveRequest:
 		return true
 	case *pb.PutRequest:
-		return g.mayWrite(ctx, host, r.Key, r.Value, absent[string(r.Key)])
+		return g.mayWrite(ctx, host, r.Key, append([]byte{}, r.Value...), when) // not nil, for it deletes nothing
 	case *pb.DeleteRangeRequest:
-		return len(r.RangeEnd) == 0 && g.mayWrite(ctx, host, r.Key, nil, false)
+		return len(r.RangeEnd) == 0 && g.mayWrite(ctx, host, r.Key, nil, when)
 	case *pb.TxnRequest:
-		return g.allowedOps(ctx, r.Success, host, onlyIfAbsent(r.Compare)) && g.allowedOps(ctx, r.Failure, host, nil)
+		return g.allowedOps(ctx, r.Success, host, conditions(r.Compare)) && g.allowedOps(ctx, r.Failure, host, nil)
 	}
 	return false
 }
 
-func (g *gate) allowedOps(ctx context.Context, ops []*pb.RequestOp, host string, absent map[string]bool) bool {
+func (g *gate) allowedOps(ctx context.Context, ops []*pb.RequestOp, host string, when map[string]int64) bool {
 	for _, op := range ops {
 		ok := false
 		switch o := op.Request.(type) {
 		case *pb.RequestOp_RequestRange:
 			ok = true
 		case *pb.RequestOp_RequestPut:
-			ok = g.allowed(ctx, o.RequestPut, host, absent)
+			ok = g.allowed(ctx, o.RequestPut, host, when)
 		case *pb.RequestOp_RequestDeleteRange:
-			ok = g.allowed(ctx, o.RequestDeleteRange, host, absent)
+			ok = g.allowed(ctx, o.RequestDeleteRange, host, when)
 		case *pb.RequestOp_RequestTxn:
-			ok = g.allowed(ctx, o.RequestTxn, host, absent)
+			ok = g.allowed(ctx, o.RequestTxn, host, when)
 		}
 		if !ok {
 			return false

@@ -9,8 +9,8 @@ import (
 
 // mayWrite says whether a host may put the value at the key, or delete it (value nil): of any environment, but nothing that is
 // another host's. What the authority signs it may pass on, if the signature is good.
-// absent: it does so only if the key is not there, so a claim of another host makes it look again and not fail.
-func (g *gate) mayWrite(ctx context.Context, host string, key, value []byte, absent bool) bool {
+// A claim it may write only in a transaction that says at which revision it has seen the key: see conditions.
+func (g *gate) mayWrite(ctx context.Context, host string, key, value []byte, when map[string]int64) bool {
 	rest, ok := strings.CutPrefix(string(key), keyRoot)
 	if !ok {
 		return false
@@ -24,16 +24,17 @@ func (g *gate) mayWrite(ctx context.Context, host string, key, value []byte, abs
 	case k.kind == kindHost, k.kind == kindAlive, k.kind == kindEndpoint, k.kind == kindReleased:
 		return k.host == host
 	case k.isClaim():
-		return (value == nil || claimHost(value) == host) && (absent || g.isFree(ctx, key, host))
+		revision, ok := when[string(key)]
+		return ok && (value == nil || claimHost(value) == host) && (revision == 0 || g.isOwn(ctx, key, host, revision))
 	case k.kind == kindCA, k.kind == kindRevoked, k.kind == kindCert:
 		return value != nil && g.isVouched(environment, k, value)
 	}
 	return true
 }
 
-// isFree says whether the claim at a key is the host's, or there is none. Between this and the write it can only become
-// another's if the host itself gives it up.
-func (g *gate) isFree(ctx context.Context, key []byte, host string) bool {
+// isOwn says whether the claim that was written at a revision is the host's. A revision that has passed without being the key's
+// any more does no harm: the transaction does not happen, and the host learns that. One to come could be anybody's.
+func (g *gate) isOwn(ctx context.Context, key []byte, host string, revision int64) bool {
 	g.mu.Lock()
 	look := g.look
 	g.mu.Unlock()
@@ -41,7 +42,13 @@ func (g *gate) isFree(ctx context.Context, key []byte, host string) bool {
 		return false
 	}
 	r, err := look(ctx, &pb.RangeRequest{Key: key})
-	return err == nil && (len(r.Kvs) == 0 || claimHost(r.Kvs[0].Value) == host)
+	if err != nil {
+		return false
+	}
+	if len(r.Kvs) > 0 && r.Kvs[0].ModRevision == revision {
+		return claimHost(r.Kvs[0].Value) == host
+	}
+	return revision <= r.Header.GetRevision()
 }
 
 // isVouched says whether the environment's authority has signed the value.
@@ -66,14 +73,24 @@ func (g *gate) isVouched(environment string, k factKey, value []byte) bool {
 	return err == nil
 }
 
-// onlyIfAbsent are the keys without which a transaction does not happen, for they must not be there.
-func onlyIfAbsent(when []*pb.Compare) map[string]bool {
-	keys := map[string]bool{}
+// conditions are the keys that a transaction asks to be as they were last written at a revision, 0: to be absent. Etcd judges
+// that in the same step in which it writes, so nobody gets in between.
+func conditions(when []*pb.Compare) map[string]int64 {
+	revisions := map[string]int64{}
 	for _, c := range when {
-		if created, ok := c.TargetUnion.(*pb.Compare_CreateRevision); ok && c.Target == pb.Compare_CREATE && c.Result == pb.Compare_EQUAL &&
-			created.CreateRevision == 0 && len(c.RangeEnd) == 0 {
-			keys[string(c.Key)] = true
+		if c.Result != pb.Compare_EQUAL || len(c.RangeEnd) > 0 {
+			continue
+		}
+		switch target := c.TargetUnion.(type) {
+		case *pb.Compare_CreateRevision:
+			if c.Target == pb.Compare_CREATE && target.CreateRevision == 0 {
+				revisions[string(c.Key)] = 0
+			}
+		case *pb.Compare_ModRevision:
+			if c.Target == pb.Compare_MOD {
+				revisions[string(c.Key)] = target.ModRevision
+			}
 		}
 	}
-	return keys
+	return revisions
 }
