@@ -95,7 +95,7 @@ func (d *Directory) Len() int { return d.entries }
 func (d *Directory) Lost(host string) bool { return d.lost[host] }
 
 // Find gives the endpoints of a name (in lower case, without a dot at the end) in networks; exists tells whether there is
-// such a name, though perhaps on lost hosts only, or with other names below it.
+// such a name, though perhaps on lost hosts only, or with other names below it. The list is the caller's own.
 func (d *Directory) Find(name string, networks []string) (found []*Entry, exists bool) {
 	all := d.names.get(d.seed, name)
 	for i, e := range all {

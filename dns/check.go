@@ -59,17 +59,23 @@ func malformed(b []byte) *dns.Msg {
 	return r
 }
 
+// takes is how long a reply the asker can take (bytes) where the transport takes size.
+func takes(q *dns.Msg, size int) int {
+	opt := q.IsEdns0()
+	switch {
+	case size > ownSize: // a stream
+		return size
+	case opt == nil:
+		return min(size, dns.MinMsgSize)
+	}
+	return min(size, max(int(opt.UDPSize()), dns.MinMsgSize))
+}
+
 // finish gives the reply its EDNS part if the question had one, and cuts it to what the asker can take: size is the
 // transport's limit (bytes).
 func finish(q, r *dns.Msg, size int) {
 	opt := q.IsEdns0()
-	switch {
-	case size > ownSize: // a stream
-	case opt == nil:
-		size = min(size, dns.MinMsgSize)
-	default:
-		size = min(size, max(int(opt.UDPSize()), dns.MinMsgSize))
-	}
+	size = takes(q, size)
 	r.Extra = withoutOptions(r.Extra)
 	if opt != nil {
 		r.SetEdns0(ownSize, opt.Do())

@@ -13,7 +13,8 @@ import (
 const (
 	headerSize = 12
 	optSize    = 11 // an OPT record without options
-	aSize      = 16 // an A record whose name points to the question's
+	recordSize = 12 // a record without data whose name points to the question's
+	aSize      = 16 // such a record with an IPv4 address
 )
 
 // quick answers the commonest question, which is for the addresses of a container that is there, without making messages
@@ -72,7 +73,7 @@ func (z Zone) quick(raw []byte, from *directory.Asker, room []byte) []byte {
 	b := append(room[:0], raw[:at]...)
 	b[2], b[3] = 0x84|raw[2]&1, 0x80 // an authoritative answer, RD as it was; recursion is available
 	binary.BigEndian.PutUint16(b[6:], uint16(len(f.endpoints)))
-	for _, e := range z.some(f.endpoints) {
+	for e := range some(f.endpoints) {
 		b = append(b, 0xc0, headerSize, 0, byte(dns.TypeA), 0, dns.ClassINET, 0, 0, 0, TTL, 0, 4)
 		b = appendAddr(b, e.Addr)
 	}

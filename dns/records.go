@@ -2,9 +2,10 @@ package dns
 
 import (
 	"fmt"
+	"iter"
+	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,65 +18,89 @@ import (
 // maxAnswers bounds the records of one answer. What is left out is so at random.
 const maxAnswers = 1000
 
+// answers are the records of one reply. Those that would not fit are not even made: a name may have thousands of holders,
+// and a datagram has room for a few.
+type answers struct {
+	list, extra []dns.RR
+	room        int  // that is left, bytes
+	cut         bool // there was not enough
+}
+
+// add takes a record with so many bytes of data at least, if there is room. All have the question's name.
+func (a *answers) add(rr dns.RR, data int) bool {
+	if len(a.list) == maxAnswers {
+		return false
+	}
+	if a.room -= recordSize + data; a.room < 0 {
+		a.cut = true
+		return false
+	}
+	a.list = append(a.list, rr)
+	return true
+}
+
 // records are those of the type that is asked for.
-func (z Zone) records(q dns.Question, f *found) []dns.RR {
+func (z Zone) records(q dns.Question, f *found, a *answers) {
 	if f.port != "" && q.Qtype != dns.TypeSRV {
-		return nil
+		return
 	}
 	switch q.Qtype {
 	case dns.TypeA:
-		return z.addresses(q.Name, f)
+		z.addresses(q.Name, f, a)
 	case dns.TypePTR:
 		if f.pointer != "" {
-			return []dns.RR{&dns.PTR{Hdr: header(q.Name, dns.TypePTR), Ptr: f.pointer + "."}}
+			a.list = []dns.RR{&dns.PTR{Hdr: header(q.Name, dns.TypePTR), Ptr: f.pointer + "."}}
 		}
 	case dns.TypeSRV:
-		return z.services(q.Name, f)
+		z.services(q.Name, f, a)
 	case dns.TypeTXT:
-		return z.texts(q.Name, f)
+		z.texts(q.Name, f, a)
 	case dns.TypeSOA:
 		if f.zone {
-			return []dns.RR{z.soa(z.Domain)}
+			a.list = []dns.RR{z.soa(z.Domain)}
 		}
 	case dns.TypeNS:
 		if f.zone {
-			return []dns.RR{&dns.NS{Hdr: header(q.Name, dns.TypeNS), Ns: "ns." + z.Domain + "."}}
+			a.list = []dns.RR{&dns.NS{Hdr: header(q.Name, dns.TypeNS), Ns: "ns." + z.Domain + "."}}
 		}
 	}
-	return nil
 }
 
-func (z Zone) addresses(name string, f *found) []dns.RR {
+func (z Zone) addresses(name string, f *found, a *answers) {
 	if f.pointer != "" {
-		return nil
+		return
 	}
-	var list []dns.RR
-	add := func(addr netip.Addr) {
-		list = append(list, &dns.A{Hdr: header(name, dns.TypeA), A: net.IP(addr.AsSlice())})
+	add := func(addr netip.Addr) bool {
+		return a.add(&dns.A{Hdr: header(name, dns.TypeA), A: net.IP(addr.AsSlice())}, net.IPv4len)
 	}
 	if f.server {
 		add(link.ServiceAddr)
 	}
 	for _, h := range f.hosts {
-		for _, a := range h.Addrs {
-			if a.Is4() && !z.Names.Lost(h.ID) {
-				add(a)
+		for _, addr := range h.Addrs {
+			if addr.Is4() && !z.Names.Lost(h.ID) {
+				add(addr)
 			}
 		}
 	}
-	for _, e := range z.some(f.endpoints) {
-		add(e.Addr)
+	for e := range some(f.endpoints) {
+		if !add(e.Addr) {
+			return
+		}
 	}
-	return list
 }
 
-// some gives entries in random order, at most maxAnswers.
-func (z Zone) some(entries []*directory.Entry) []*directory.Entry {
-	if len(entries) > 1 {
-		entries = slices.Clone(entries)
-		z.shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
+// some gives entries in random order, each of them first as often as the others. It orders the list as far as it gets.
+func some(entries []*directory.Entry) iter.Seq[*directory.Entry] {
+	return func(yield func(*directory.Entry) bool) {
+		for i := range entries {
+			j := i + rand.IntN(len(entries)-i)
+			entries[i], entries[j] = entries[j], entries[i]
+			if !yield(entries[i]) {
+				return
+			}
+		}
 	}
-	return entries[:min(len(entries), maxAnswers)]
 }
 
 // SRVLabel begins the labels that name a port of a container: meshsec.srv.http=8080/tcp.
@@ -83,23 +108,41 @@ const SRVLabel = "meshsec.srv."
 
 // services are the ports of the containers of a name: those that they expose or publish by number, those that a label
 // names by that. All are the container's own ports, for that is what its mesh address has.
-func (z Zone) services(name string, f *found) []dns.RR {
-	var list []dns.RR
-	for _, e := range z.some(f.endpoints) {
-		target := z.full(e)
-		for _, p := range ports(e) {
-			if target != "" && (f.port == "" || p.proto == f.proto && (p.name == f.port || strconv.Itoa(int(p.port)) == f.port)) {
-				rr := &dns.SRV{Hdr: header(name, dns.TypeSRV), Priority: 0, Weight: 1, Port: p.port, Target: target + "."}
-				if !slices.ContainsFunc(list, func(o dns.RR) bool { return o.(*dns.SRV).Port == rr.Port && o.(*dns.SRV).Target == rr.Target }) {
-					list = append(list, rr)
+func (z Zone) services(name string, f *found, a *answers) {
+	type service struct {
+		target string
+		port   uint16
+	}
+	given := map[service]bool{} // containers of one name, or a port with two names
+	var holders []*directory.Entry
+	for e := range some(f.endpoints) {
+		target := ""
+		for p := range ports(e) {
+			if f.port != "" && (p.proto != f.proto || !p.called(f.port)) {
+				continue
+			}
+			if target == "" {
+				if target = z.full(e); target == "" {
+					break
 				}
+				holders = append(holders, e)
+			}
+			if given[service{target, p.port}] {
+				continue
+			}
+			given[service{target, p.port}] = true
+			rr := &dns.SRV{Hdr: header(name, dns.TypeSRV), Priority: 0, Weight: 1, Port: p.port, Target: target + "."}
+			if !a.add(rr, 6+len(target)+2) { // three numbers, and the name with its first length and its end
+				return
 			}
 		}
-		if len(list) >= maxAnswers {
-			break
-		}
 	}
-	return list
+	for _, e := range holders { // the addresses of what the answer points to, as far as there is room
+		if a.room -= aSize; a.room < 0 {
+			return
+		}
+		a.extra = append(a.extra, &dns.A{Hdr: header(z.full(e)+".", dns.TypeA), A: net.IP(e.Addr.AsSlice())})
+	}
 }
 
 type port struct {
@@ -107,46 +150,48 @@ type port struct {
 	port        uint16
 }
 
-// ports are those of an endpoint, sorted.
-func ports(e *directory.Entry) []port {
-	var list []port
-	for _, p := range e.Ports {
-		list = append(list, port{proto: p.Proto, port: p.Port})
+// called tells whether a word is the port's name or its number.
+func (p port) called(word string) bool {
+	if p.name == word {
+		return true
 	}
-	for key, value := range e.Labels {
-		if name, ok := strings.CutPrefix(key, SRVLabel); ok && name != "" {
+	var digits [5]byte
+	return string(strconv.AppendUint(digits[:0], uint64(p.port), 10)) == word
+}
+
+// ports are those of an endpoint, in no order.
+func ports(e *directory.Entry) iter.Seq[port] {
+	return func(yield func(port) bool) {
+		for _, p := range e.Ports {
+			if !yield(port{proto: p.Proto, port: p.Port}) {
+				return
+			}
+		}
+		for key, value := range e.Labels {
+			name, ok := strings.CutPrefix(key, SRVLabel)
+			if !ok || name == "" {
+				continue
+			}
 			number, proto, _ := strings.Cut(value, "/")
 			if proto == "" {
 				proto = "tcp"
 			}
-			if n, err := strconv.ParseUint(number, 10, 16); err == nil && n > 0 {
-				list = append(list, port{strings.ToLower(name), strings.ToLower(proto), uint16(n)})
+			if n, err := strconv.ParseUint(number, 10, 16); err == nil && n > 0 && !yield(port{strings.ToLower(name), strings.ToLower(proto), uint16(n)}) {
+				return
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b port) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-	return list
-}
-
-// targets are the addresses of what an SRV answer points to.
-func (z Zone) targets(f *found) []dns.RR {
-	var list []dns.RR
-	for _, e := range f.endpoints[:min(len(f.endpoints), maxAnswers)] {
-		if name := z.full(e); name != "" {
-			list = append(list, &dns.A{Hdr: header(name+".", dns.TypeA), A: net.IP(e.Addr.AsSlice())})
-		}
-	}
-	return list
 }
 
 // texts say what is known: of the facts how old they are, of hosts and containers where.
-func (z Zone) texts(name string, f *found) []dns.RR {
-	var list []dns.RR
-	add := func(words ...string) {
+func (z Zone) texts(name string, f *found, a *answers) {
+	add := func(words ...string) bool {
+		data := 0
 		for i, w := range words { // a string has 255 bytes at most (RFC 1035, section 3.3)
 			words[i] = w[:min(len(w), 255)]
+			data += 1 + len(words[i])
 		}
-		list = append(list, &dns.TXT{Hdr: header(name, dns.TypeTXT), Txt: words})
+		return a.add(&dns.TXT{Hdr: header(name, dns.TypeTXT), Txt: words}, data)
 	}
 	if f.age {
 		add(fmt.Sprintf("age=%d", int(z.Age.Seconds())), fmt.Sprintf("revision=%d", z.Names.Revision()), fmt.Sprintf("etcd=%v", z.Etcd))
@@ -155,9 +200,9 @@ func (z Zone) texts(name string, f *found) []dns.RR {
 		add("id="+h.ID, "version="+h.Version, fmt.Sprintf("lost=%v", z.Names.Lost(h.ID)))
 	}
 	if f.pointer != "" {
-		return list
+		return
 	}
-	for _, e := range z.some(f.endpoints) {
+	for e := range some(f.endpoints) {
 		words := []string{"container=" + e.Name, "network=" + e.Network, "address=" + e.Addr.String(), "host=" + z.Names.Snapshot().HostName(e.Host)}
 		if e.Service != "" {
 			words = append(words, "service="+e.Service)
@@ -165,7 +210,8 @@ func (z Zone) texts(name string, f *found) []dns.RR {
 		if e.Project != "" {
 			words = append(words, "project="+e.Project)
 		}
-		add(words...)
+		if !add(words...) {
+			return
+		}
 	}
-	return list
 }

@@ -25,7 +25,8 @@ type Options struct {
 	Age func() (age time.Duration, reached bool)
 	// Resolvers are the host's, the best first. They are asked for each question anew.
 	Resolvers func() []netip.AddrPort
-	// Rate is how many questions a second one container may put; 0: the constant Rate. Twice as many at once.
+	// Rate is how many questions a second one container may put; 0: the constant Rate. Twice as many at once. A long answer
+	// counts as several.
 	Rate int
 }
 
@@ -112,8 +113,9 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 		no = reply(q)
 		no.Rcode = dns.RcodeRefused
 	}
+	holders := 0
 	if no == nil {
-		no = z.Answer(q, from)
+		no, holders = z.answer(q, from, takes(q, a.size))
 	}
 	if no == nil && !from.Outside { // a question is a way out, too
 		s.counts.drop(dropInternal)
@@ -122,7 +124,7 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 	}
 	if no != nil {
 		finish(q, no, a.size)
-		return s.pack(no, room), nil
+		return s.charge(a.from, s.pack(no, room), holders), nil
 	}
 	if !s.forward.places.Enter(a.from) {
 		s.counts.drop(dropBusy)
@@ -136,8 +138,22 @@ func (s *Server) answer(z Zone, a ask, room []byte) (out []byte, later func(ctx 
 		r := s.forward.ask(ctx, q)
 		s.counts.forwarded.Add(1)
 		finish(q, r, a.size)
-		return s.pack(r, nil)
+		return s.charge(a.from, s.pack(r, nil), 0)
 	}
+}
+
+// What one question's worth of the rate pays for: so many bytes of the answer, and so many holders of the name.
+const (
+	bytesEach   = 512
+	holdersEach = 64
+)
+
+// charge takes from a container's rate what an answer costs beyond the one question that it has paid with.
+func (s *Server) charge(from netip.Addr, out []byte, holders int) []byte {
+	if more := max((len(out)-1)/bytesEach, holders/holdersEach); more > 0 {
+		s.limit.Charge(from, more)
+	}
+	return out
 }
 
 // pack writes a reply and counts it.

@@ -142,7 +142,8 @@ func crowd(n int) *directory.Board {
 		Blocks: map[store.BlockKey]store.Claim{{Network: "default", Prefix: netip.MustParsePrefix("10.42.0.0/16")}: {Host: far}}}
 	m := map[store.EndpointKey]store.Endpoint{}
 	for i := range n {
-		e := store.Endpoint{Host: far, Network: "default", Name: fmt.Sprint("container-", i), Aliases: []string{"crowd"}, Addr: netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})}
+		e := store.Endpoint{Host: far, Network: "default", Name: fmt.Sprint("container-", i), Aliases: []string{"crowd"}, Ports: []store.Port{{Proto: "tcp", Port: 80}, {Proto: "udp", Port: 53}},
+			Addr: netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})}
 		m[e.Key()] = e
 	}
 	snap.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{far: m}

@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -19,37 +18,42 @@ type Zone struct {
 	Names  *directory.Directory
 	Age    time.Duration // of the facts: how long ago etcd was reached
 	Etcd   bool          // it is reached now
-	// Shuffle puts n answers into a random order; nil: it is random.
-	Shuffle func(n int, swap func(i, j int))
 }
 
 // Answer is what a container is told. A nil message says that the question is not about the environment: it is for
 // the host's resolvers. The question must be one that Check lets pass.
 func (z Zone) Answer(q *dns.Msg, from *directory.Asker) *dns.Msg {
+	reply, _ := z.answer(q, from, streamSize)
+	return reply
+}
+
+// answer is Answer with no more records than size has room for (bytes of the whole message, and as many as the asker takes),
+// marked as cut if that leaves any out. holders is how many had to be looked at for it.
+func (z Zone) answer(q *dns.Msg, from *directory.Asker, size int) (r *dns.Msg, holders int) {
 	question := q.Question[0]
 	name := strings.TrimSuffix(strings.ToLower(question.Name), ".")
 	reply := reply(q)
 	reply.Authoritative = true
 	found, apex := z.find(name, from)
 	if found == nil {
-		return nil
+		return nil, 0
 	}
-	reply.Answer = z.records(question, found)
+	a := answers{room: size - reply.Len()}
+	if q.IsEdns0() != nil {
+		a.room -= optSize
+	}
+	z.records(question, found, &a)
+	reply.Answer, reply.Extra, reply.Truncated = a.list, a.extra, a.cut
 	switch {
 	case question.Qtype == dns.TypeANY && found.exists: // RFC 8482
 		reply.Answer = []dns.RR{&dns.HINFO{Hdr: header(question.Name, dns.TypeHINFO), Cpu: "RFC8482"}}
-	case len(reply.Answer) > 0:
-		if question.Qtype == dns.TypeSRV {
-			reply.Extra = z.targets(found)
-		}
-		return reply
 	case !found.exists:
 		reply.Rcode = dns.RcodeNameError
 	}
-	if len(reply.Answer) == 0 {
+	if len(reply.Answer) == 0 && !a.cut {
 		reply.Ns = []dns.RR{z.soa(apex)}
 	}
-	return reply
+	return reply, len(found.endpoints)
 }
 
 // reply begins an answer: the question as it was put, recursion as it was asked for.
@@ -70,12 +74,4 @@ func header(name string, kind uint16) dns.RR_Header {
 func (z Zone) soa(apex string) dns.RR {
 	return &dns.SOA{Hdr: header(dns.Fqdn(apex), dns.TypeSOA), Ns: "ns." + z.Domain + ".", Mbox: "hostmaster." + z.Domain + ".",
 		Serial: uint32(z.Names.Revision()), Refresh: 60, Retry: 60, Expire: 86400, Minttl: TTL}
-}
-
-func (z Zone) shuffle(n int, swap func(i, j int)) {
-	if z.Shuffle != nil {
-		z.Shuffle(n, swap)
-		return
-	}
-	rand.Shuffle(n, swap)
 }

@@ -117,3 +117,30 @@ func TestListener(t *testing.T) {
 	dial()
 	<-accepted
 }
+
+// TestCharges: what costs more than one question is paid with later ones, of that address only, but with no more than those
+// of a second; who owes is not forgotten.
+func TestCharges(t *testing.T) {
+	r, now := NewRates(10), time.Unix(1e9, 0)
+	count := func(addr netip.Addr) (n int) {
+		for n < 1000 && r.Allow(addr, now) {
+			n++
+		}
+		return n
+	}
+	r.Charge(a, 100) // nobody yet
+	if !r.Allow(a, now) {
+		t.Error("refused at once")
+	}
+	if r.Charge(a, 9); count(a) != 10 || count(b) != 20 {
+		t.Error("not what was charged")
+	}
+	r.Charge(a, 1000)
+	r.mu.Lock()
+	r.sweep(now.Add(2900 * time.Millisecond))
+	r.mu.Unlock()
+	now = now.Add(2 * time.Second)
+	if n := count(a); n != 10 {
+		t.Errorf("%d, two seconds after a large debt", n)
+	}
+}

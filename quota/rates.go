@@ -50,10 +50,19 @@ func (r *Rates) Allow(addr netip.Addr, now time.Time) bool {
 	return true
 }
 
-// sweep forgets the buckets that are full again: all that have been quiet for two seconds. Needs the lock.
+// Charge takes n more for what Allow has allowed, also of what comes later, but of no more than a second's.
+func (r *Rates) Charge(addr netip.Addr, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.buckets[addr]; b != nil {
+		b.left = max(b.left-float64(n), -r.rate)
+	}
+}
+
+// sweep forgets the buckets that are full again. Needs the lock.
 func (r *Rates) sweep(now time.Time) {
 	for addr, b := range r.buckets {
-		if now.Sub(b.at) > 2*time.Second {
+		if b.left+now.Sub(b.at).Seconds()*r.rate >= 2*r.rate {
 			delete(r.buckets, addr)
 		}
 	}
