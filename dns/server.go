@@ -49,6 +49,7 @@ func New(o Options) *Server {
 // Serve answers on both sockets until ctx ends, and closes them. The address of udp must be one only, for it is what the
 // answers come from.
 func (s *Server) Serve(ctx context.Context, udp *net.UDPConn, tcp net.Listener) error {
+	tcp = quota.NewPlaces(maxConns, maxConnsOf).Listener(tcp, func() { s.counts.drop(dropRate) })
 	group, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() {
 		_ = udp.Close()

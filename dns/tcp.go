@@ -25,7 +25,6 @@ const (
 
 // serveTCP answers connections.
 func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
-	l = quota.NewPlaces(maxConns, maxConnsOf).Listener(l, func() { s.counts.drop(dropRate) })
 	var group sync.WaitGroup
 	defer group.Wait()
 	for {

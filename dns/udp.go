@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
+
+	"github.com/meshsec/meshsec/quota"
 )
 
 // amplification is how many times as long as a question the answer to a sender may be who is no container of this host, so
@@ -20,7 +23,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 	}
 	in, out := newBatch(), newBatch()
 	for {
-		err := in.receive(raw)
+		err := receive(ctx, in, raw)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -59,6 +62,18 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 		if err := out.send(raw); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("dns: send: %w", err)
 		}
+	}
+}
+
+// receive waits for datagrams, also where the system has none to give just now.
+func receive(ctx context.Context, in *batch, raw syscall.RawConn) error {
+	var pause quota.Pause
+	for {
+		err := in.receive(raw)
+		if err == nil || ctx.Err() != nil || !quota.Passing(err) {
+			return err
+		}
+		pause.Wait(ctx.Done())
 	}
 }
 

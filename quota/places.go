@@ -50,24 +50,39 @@ func (p *Places) Taken() int {
 }
 
 // Listener gives each connection of l a place until it is closed. Connections for which there is none are closed at once,
-// and reported.
+// and reported. Accept tries again, with pauses, after an error that is Passing.
 func (p *Places) Listener(l net.Listener, refused func()) net.Listener {
-	return &listener{l, p, refused}
+	closed := make(chan struct{})
+	return &listener{l, p, refused, closed, sync.OnceFunc(func() { close(closed) })}
 }
 
 type listener struct {
 	net.Listener
 	places  *Places
 	refused func()
+	closed  chan struct{}
+	wake    func() // closes it
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	defer l.wake()
+	return l.Listener.Close()
 }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
+	var pause Pause
 	for {
 		c, err := l.Listener.Accept()
+		if err != nil && Passing(err) {
+			pause.Wait(l.closed)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
+		pause = Pause{}
 		addr := Remote(c)
 		if l.places.Enter(addr) {
 			return &conn{Conn: c, leave: sync.OnceFunc(func() { l.places.Leave(addr) })}, nil
