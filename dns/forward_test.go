@@ -208,7 +208,7 @@ func TestResolversAreRead(t *testing.T) {
 		return path
 	}
 	empty := write("empty", "search test\n")
-	some := write("some", "# nameserver 1.1.1.1\nnameserver 192.0.2.1\nnameserver 169.254.169.250\n nameserver\t2001:db8::1 x\nnameserver nonsense\nnameserver 192.0.2.1\nnameserver\n")
+	some := write("some", "# nameserver 1.1.1.1\nnameserver 192.0.2.1\nnameserver 169.254.169.250\n nameserver\t2001:db8::1 x\nnameserver nonsense\nnameserver 192.0.2.1\nnameserver ::ffff:192.0.2.1\nnameserver ::ffff:169.254.169.250\nnameserver\n")
 	dangling := filepath.Join(dir, "dangling")
 	if err := os.Symlink("/nowhere/else", dangling); err != nil {
 		t.Fatal(err)

@@ -2,13 +2,17 @@ package dns
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/meshsec/meshsec/directory"
+	"github.com/meshsec/meshsec/link"
 )
 
 // FuzzAnswer: whatever comes, nothing breaks; what goes out can be read, answers what was asked, is not longer than the asker
@@ -79,6 +83,35 @@ func FuzzPass(f *testing.F) {
 		}
 		if len(b) > ownSize {
 			t.Fatalf("%d bytes", len(b))
+		}
+	})
+}
+
+// FuzzResolvers: whatever is in a resolv.conf, no server is asked twice, this one never, and each comes from a line of its own.
+func FuzzResolvers(f *testing.F) {
+	for _, text := range []string{"nameserver 192.0.2.1\nnameserver ::ffff:192.0.2.1\n", "nameserver 169.254.169.250\nnameserver ::ffff:169.254.169.250%eth0", "nameserver fe80::1%eth0\r\n",
+		"# nameserver 192.0.2.1\nsearch test\noptions ndots:5\n", "nameserver\nnameserver nameserver 192.0.2.1\n", "\tnameserver 2001:db8::1 # x\x00\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list := parseResolvers(text)
+		seen := map[netip.AddrPort]bool{}
+		for _, server := range list {
+			if !server.IsValid() || server.Port() != 53 || server.Addr().Is4In6() || server.Addr() == link.ServiceAddr || seen[server] {
+				t.Fatalf("%v of %q", list, text)
+			}
+			seen[server] = true
+		}
+		if lines := strings.Count(text, "nameserver"); len(list) > lines {
+			t.Fatalf("%d servers in %d lines", len(list), lines)
+		}
+		// Written down again it means the same.
+		var again strings.Builder
+		for _, server := range list {
+			fmt.Fprintln(&again, "nameserver", server.Addr())
+		}
+		if got := parseResolvers(again.String()); !slices.Equal(got, list) {
+			t.Fatalf("%v, then %v", list, got)
 		}
 	})
 }

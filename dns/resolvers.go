@@ -36,21 +36,26 @@ func readResolvers(files []string) []netip.AddrPort {
 		if err != nil {
 			continue // a link into a file system that is not here
 		}
-		var list []netip.AddrPort
-		for line := range strings.Lines(string(text)) {
-			words := strings.Fields(line)
-			if len(words) < 2 || words[0] != "nameserver" {
-				continue
-			}
-			addr, err := netip.ParseAddr(words[1])
-			if err != nil || addr.Unmap() == link.ServiceAddr || slices.Contains(list, netip.AddrPortFrom(addr, 53)) {
-				continue
-			}
-			list = append(list, netip.AddrPortFrom(addr, 53))
-		}
-		if len(list) > 0 {
+		if list := parseResolvers(string(text)); len(list) > 0 {
 			return list
 		}
 	}
 	return nil
+}
+
+// parseResolvers gives the servers in the text of a resolv.conf, each once and in its order.
+func parseResolvers(text string) (list []netip.AddrPort) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		addr, err := netip.ParseAddr(words[1])
+		server := netip.AddrPortFrom(addr.Unmap(), 53)
+		if err != nil || server.Addr() == link.ServiceAddr || slices.Contains(list, server) {
+			continue
+		}
+		list = append(list, server)
+	}
+	return list
 }
