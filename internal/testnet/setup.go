@@ -11,6 +11,9 @@ import (
 
 // Setup installs the Debian packages that test hosts need, where they are missing.
 func Setup(ctx context.Context) error {
+	if InLab() { // what it lacks can't be had there
+		return nil
+	}
 	// A root shell made by su has no sbin in its path.
 	for _, dir := range []string{"/usr/sbin", "/sbin"} {
 		if !strings.Contains(":"+os.Getenv("PATH")+":", ":"+dir+":") {
