@@ -28,105 +28,24 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, v view, next <-chan
 			return
 		}
 	}
-	value, there := v.find(path[1:])
-	if value == nil {
-		s.fail(w, r, http.StatusNotFound, "not found: "+r.URL.Path, there)
-		return
-	}
+	j := &job{s: s, ctx: r.Context(), view: v}
+	defer j.done()
 	format := formatOf(r.Header.Get("Accept"))
-	b, err := render(value, format)
-	if err != nil {
-		s.fail(w, r, http.StatusInternalServerError, err.Error(), nil)
-		return
-	}
-	w.Header().Set("Content-Type", format+"; charset=utf-8")
-	s.send(w, r, http.StatusOK, b)
-}
-
-// The bounds of maxWait (seconds).
-const (
-	defaultWait = 10
-	longestWait = 3600
-)
-
-// wait returns when what the path leads to is no longer value, as text; without value, when it is no longer what it is
-// now; or when maxWait seconds have passed. ok is false if it has answered itself.
-func (s *Server) wait(w http.ResponseWriter, r *http.Request, v view, path []string, next <-chan struct{}) (_ view, ok bool) {
-	seconds := defaultWait
-	if text := r.URL.Query().Get("maxWait"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > longestWait {
-			s.fail(w, r, http.StatusBadRequest, fmt.Sprintf("maxWait %q: want 0 to %d seconds", text, longestWait), nil)
-			return v, false
+	value, there, more := j.find(path[1:])
+	b, err := j.answer(value, path[1:], format)
+	j.leave()
+	switch {
+	case err != nil:
+		s.failWith(w, r, err)
+	case value == nil:
+		if more > 0 {
+			there = append(there, fmt.Sprintf("... and %d more", more))
 		}
-		seconds = n
+		s.fail(w, r, http.StatusNotFound, "not found: "+r.URL.Path, there)
+	default:
+		w.Header().Set("Content-Type", format+"; charset=utf-8")
+		s.send(w, r, http.StatusOK, b)
 	}
-	if !s.waits.Enter(v.from.Addr) {
-		w.Header().Set("Retry-After", "1")
-		s.fail(w, r, http.StatusTooManyRequests, "too many requests of this container wait for changes", nil)
-		return v, false
-	}
-	defer s.waits.Leave(v.from.Addr)
-	known := s.text(v, path)
-	if r.URL.Query().Has("value") {
-		known = strings.TrimRight(r.URL.Query().Get("value"), "\n")
-	}
-	timeout := time.NewTimer(time.Duration(seconds) * time.Second)
-	defer timeout.Stop()
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Duration(seconds)*time.Second + readWithin))
-	// The version is what to compare: it changes with whatever the container may see, and costs next to nothing.
-	version := v.dir.Version(v.from)
-	for s.text(v, path) == known {
-		select {
-		case <-next:
-		case <-timeout.C:
-			return s.begin(w, v), true
-		case <-r.Context().Done():
-			return v, false // nobody listens any more, or the agent ends
-		}
-		for {
-			var dir *directory.Directory
-			dir, next = s.o.Board.Now()
-			from := dir.Asker(v.from.Addr)
-			if from == nil {
-				return s.begin(w, v), true // the container is going
-			}
-			v = view{dir, from}
-			if now := dir.Version(from); now != version {
-				version = now
-				break
-			}
-			select {
-			case <-next:
-				continue
-			case <-timeout.C:
-			case <-r.Context().Done():
-				return v, false
-			}
-			return s.begin(w, v), true
-		}
-	}
-	return s.begin(w, v), true
-}
-
-// begin gives an answer that comes late its time to be written.
-func (s *Server) begin(w http.ResponseWriter, v view) view {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWithin))
-	return v
-}
-
-// text is what a path leads to; of what has parts, all of it.
-func (s *Server) text(v view, path []string) string {
-	value, _ := v.find(path)
-	format := formatText
-	if slash(value) != "" {
-		format = formatJSON
-	}
-	b, err := render(value, format)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimRight(string(b), "\n")
 }
 
 // giveToken answers PUT.
@@ -153,6 +72,15 @@ func (s *Server) giveToken(w http.ResponseWriter, r *http.Request, from *directo
 	s.reply(w, r, http.StatusOK, s.tokens.make(from.ID, s.now().Add(time.Duration(n)*time.Second)))
 }
 
+// failWith says why there is no answer, and when there may be one.
+func (s *Server) failWith(w http.ResponseWriter, r *http.Request, err error) {
+	code := statusOf(err)
+	if code != http.StatusRequestEntityTooLarge {
+		w.Header().Set("Retry-After", "1")
+	}
+	s.fail(w, r, code, err.Error(), nil)
+}
+
 // fail says what is wrong, and what there is instead.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, code int, message string, there []string) {
 	format := formatOf(r.Header.Get("Accept"))
@@ -168,9 +96,6 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, code int, message 
 		}
 	}
 	w.Header().Set("Content-Type", format+"; charset=utf-8")
-	if code == http.StatusRequestEntityTooLarge {
-		w.Header().Set("Connection", "close") // and with it what is still to come
-	}
 	s.send(w, r, code, b)
 }
 

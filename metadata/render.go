@@ -1,16 +1,14 @@
 package metadata
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"mime"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 // The formats of an answer, by the media type in Accept; the first is for those who name none of them.
@@ -47,31 +45,31 @@ func formatOf(accept string) string {
 	return format
 }
 
-// render writes a value.
+// render writes a value, or says errTooLong.
 func render(value any, format string) ([]byte, error) {
-	switch format {
-	case formatJSON:
-		b, err := json.Marshal(value)
-		return append(b, '\n'), err
-	case formatYAML:
-		return yaml.Marshal(value)
-	}
-	switch value.(type) {
-	case node, list:
-		var b strings.Builder
-		for _, line := range lines(value) {
-			b.WriteString(line)
-			b.WriteByte('\n')
+	var w writer
+	switch {
+	case format == formatJSON:
+		w.json(value)
+		w.b.WriteByte('\n')
+	case format == formatYAML:
+		w.yaml(value, "")
+	case slash(value) == "":
+		_, _ = fmt.Fprint(&w.b, value)
+	default:
+		for _, line := range lines(value, math.MaxInt) {
+			w.b.WriteString(line)
+			w.b.WriteByte('\n')
 		}
-		return []byte(b.String()), nil
+		w.full()
 	}
-	return fmt.Append(nil, value), nil
+	return w.b.Bytes(), w.err
 }
 
-// lines are the parts of a node or list as text: those that have parts themselves end in a slash, and those of a list that
-// have a name show it beside their number.
-func lines(value any) []string {
-	var out []string
+// lines are the parts of a node or list as text, so many at most: those that have parts themselves end in a slash, and those
+// of a list that have a name show it beside their number.
+func lines(value any, most int) []string {
+	out := []string{}
 	switch x := value.(type) {
 	case node:
 		for _, name := range slices.Sorted(maps.Keys(x)) {
@@ -81,19 +79,29 @@ func lines(value any) []string {
 		for i, part := range x {
 			if m, ok := part.(node); ok {
 				if name, _ := m["name"].(string); name != "" {
-					out = append(out, fmt.Sprintf("%d=%s", i, url.QueryEscape(name)))
+					out = append(out, numbered(i, name))
 					continue
 				}
 			}
 			out = append(out, strconv.Itoa(i)+slash(part))
 		}
+	case *many:
+		for i := range min(x.n, most) {
+			if name := x.name(i); name != "" {
+				out = append(out, numbered(i, name))
+			} else {
+				out = append(out, strconv.Itoa(i)+"/")
+			}
+		}
 	}
-	return out
+	return out[:min(len(out), most)]
 }
+
+func numbered(i int, name string) string { return strconv.Itoa(i) + "=" + url.QueryEscape(name) }
 
 func slash(value any) string {
 	switch value.(type) {
-	case node, list:
+	case node, list, *many, lazy:
 		return "/"
 	}
 	return ""

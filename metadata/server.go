@@ -47,6 +47,11 @@ type Server struct {
 	tokens tokens
 	now    func() time.Time
 
+	slot       chan struct{} // full: a job has it
+	big        *quota.Places
+	catalogs   cache[*catalog]
+	renderings cache[[]byte]
+
 	codes   [600]atomic.Uint64
 	refused atomic.Uint64
 }
@@ -56,7 +61,8 @@ func New(o Options) *Server {
 	if o.Rate == 0 {
 		o.Rate = Rate
 	}
-	return &Server{o: o, rates: quota.NewRates(o.Rate), waits: quota.NewPlaces(maxWaits, maxWaitsOf), tokens: newTokens(), now: time.Now}
+	return &Server{o: o, rates: quota.NewRates(o.Rate), waits: quota.NewPlaces(maxWaits, maxWaitsOf), tokens: newTokens(), now: time.Now,
+		slot: make(chan struct{}, 1), big: quota.NewPlaces(maxBig, maxBigOf), catalogs: cache[*catalog]{max: maxCatalogs}, renderings: cache[[]byte]{max: maxRenderings}}
 }
 
 // Serve answers until ctx ends, and closes l.
@@ -108,6 +114,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case from == nil:
 		s.fail(w, r, http.StatusForbidden, at.Addr().String()+" is no container of this host on a network of meshsec", nil)
 	case r.ContentLength > maxBody || len(r.TransferEncoding) > 0:
+		w.Header().Set("Connection", "close") // and with it what is still to come
 		s.fail(w, r, http.StatusRequestEntityTooLarge, "no request needs a body", nil)
 	case r.Method == http.MethodPut:
 		s.giveToken(w, r, from)

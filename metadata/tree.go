@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/meshsec/meshsec/directory"
@@ -18,73 +19,99 @@ type view struct {
 	from *directory.Asker
 }
 
-// A value of the tree is a node, a list, a string, a bool or an int.
+// A value of the tree is a node, a list, a *many, a string, a bool, an int, or lazy, which makes one of these. What has many
+// parts is only made as far as it is asked for.
 type (
 	node = map[string]any
 	list = []any
+	lazy func() any
 )
 
-// roots are the names below a version, and what makes the value of each.
-var roots = map[string]func(view) any{
-	"self":       view.self,
-	"containers": view.containers,
-	"hosts":      view.hosts,
-	"networks":   view.networks,
-	"services":   view.services,
-	"version":    func(v view) any { return v.dir.Version(v.from) },
+// many is a list whose parts are made when they are asked for.
+type many struct {
+	n     int // how many parts
+	least int // bytes that they are at least, as JSON or YAML
+	name  func(i int) string
+	at    func(i int) any
+	find  func(word string) any // by name or UUID, in any case; nil: there is none
 }
 
-func (v view) self() any {
-	own := container(v.dir, v.ownEndpoints())
-	s := node{"container": own, "network": v.network(v.from.Network), "host": v.host(v.from.Host)}
+// What a container and a host are at least (bytes): the names of the properties, and what is never empty.
+const leastContainer, leastHost = 250, 100
+
+// force makes what is lazy; nil: it is not there.
+func force(value any) any {
+	if make, ok := value.(lazy); ok {
+		return make()
+	}
+	return value
+}
+
+// roots are the names below a version, and what makes the value of each.
+var roots = map[string]func(*job) any{
+	"self":       (*job).self,
+	"containers": (*job).containers,
+	"hosts":      (*job).hosts,
+	"networks":   (*job).networks,
+	"services":   (*job).services,
+	"version":    func(j *job) any { return j.view.dir.Version(j.view.from) },
+}
+
+func (j *job) self() any {
+	v := j.view
+	s := node{"container": container(v.dir, v.ownEndpoints()), "network": v.network(v.from.Network), "host": v.host(v.from.Host)}
 	if name := v.from.Service; name != "" {
-		for _, service := range v.services().(list) {
-			if m := service.(node); m["name"] == name && m["stack_name"] == v.from.Project {
-				s["service"] = m
+		s["service"] = lazy(func() any {
+			if found := j.catalog().service(v.from.Project, name); found != nil {
+				return found.node(v.dir)
 			}
-		}
+			return nil
+		})
 	}
 	return s
 }
 
 // ownEndpoints are the asker's, the one that it asks by first.
-func (v view) ownEndpoints() []store.Endpoint {
-	own := []store.Endpoint{v.from.Endpoint}
-	for _, e := range v.from.Own {
-		if e.ID != v.from.ID {
-			own = append(own, e.Endpoint)
+func (v view) ownEndpoints() endpoints {
+	own := endpoints{&v.from.Endpoint}
+	for i := range v.from.Own {
+		if e := &v.from.Own[i].Endpoint; e.ID != v.from.ID {
+			own = append(own, e)
 		}
 	}
 	return own
 }
 
-// group gathers endpoints by container, sorted by its name.
-func (v view) group() [][]store.Endpoint {
-	type key struct{ host, container string }
-	groups := map[key][]store.Endpoint{}
-	for _, e := range v.dir.Endpoints(v.from.Networks) {
-		k := key{e.Host, cmp.Or(e.ContainerID, e.ID)}
-		groups[k] = append(groups[k], e.Endpoint)
-	}
-	return slices.SortedFunc(maps.Values(groups), func(a, b []store.Endpoint) int {
-		return cmp.Or(cmp.Compare(a[0].Name, b[0].Name), cmp.Compare(a[0].Host, b[0].Host), a[0].Addr.Compare(b[0].Addr))
-	})
-}
-
-func (v view) containers() any {
-	all := list{}
-	for _, endpoints := range v.group() {
-		all = append(all, container(v.dir, endpoints))
+func (j *job) containers() any {
+	c := j.catalog()
+	all := manyContainers(j.view.dir, c.containers)
+	all.find = func(word string) any {
+		if i, ok := c.named[strings.ToLower(word)]; ok {
+			return all.at(i)
+		}
+		return nil
 	}
 	return all
 }
 
+func manyContainers(dir *directory.Directory, of []endpoints) *many {
+	at := func(i int) any { return container(dir, of[i]) }
+	return &many{n: len(of), least: leastContainer * len(of), at: at, name: func(i int) string { return of[i][0].Name }, find: func(word string) any {
+		for _, called := range []func(endpoints) string{func(e endpoints) string { return e[0].Name }, endpoints.uuid} {
+			if i := slices.IndexFunc(of, func(e endpoints) bool { return strings.EqualFold(called(e), word) }); i >= 0 {
+				return at(i)
+			}
+		}
+		return nil
+	}}
+}
+
 // container describes one by its endpoints; the first is the primary one.
-func container(dir *directory.Directory, endpoints []store.Endpoint) node {
-	first := endpoints[0]
+func container(dir *directory.Directory, of endpoints) node {
+	first := of[0]
 	ips, networks, aliases, ports := list{}, list{}, list{}, list{}
 	seen := map[string]bool{}
-	for _, e := range endpoints {
+	for _, e := range of {
 		ips = append(ips, e.Addr.String())
 		networks = append(networks, e.Network)
 		for _, a := range e.Aliases {
@@ -106,22 +133,32 @@ func container(dir *directory.Directory, endpoints []store.Endpoint) node {
 		state = "lost"
 	}
 	return node{
-		"name": first.Name, "hostname": first.Name, "uuid": cmp.Or(first.ContainerID, first.ID), "external_id": first.ContainerID,
+		"name": first.Name, "hostname": first.Name, "uuid": of.uuid(), "external_id": first.ContainerID,
 		"primary_ip": first.Addr.String(), "primary_mac_address": first.MAC, "ips": ips, "network_uuid": first.Network, "networks": networks,
 		"aliases": aliases, "ports": ports, "labels": labels, "host_uuid": first.Host, "service_name": first.Service, "stack_name": first.Project,
 		"state": state, "created": first.Since.UTC().Format(time.RFC3339), "dns": list{link.ServiceAddr.String()},
 	}
 }
 
-func (v view) hosts() any {
-	hosts := slices.SortedFunc(maps.Values(v.dir.Snapshot().Hosts), func(a, b store.Host) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+func (j *job) hosts() any {
+	dir := j.view.dir
+	known := dir.Snapshot().Hosts
+	sorted := sync.OnceValue(func() []store.Host {
+		return slices.SortedFunc(maps.Values(known), func(a, b store.Host) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		})
 	})
-	all := list{}
-	for _, h := range hosts {
-		all = append(all, host(v.dir, h))
-	}
-	return all
+	return &many{n: len(known), least: leastHost * len(known), name: func(i int) string { return sorted()[i].Name },
+		at: func(i int) any { return host(dir, sorted()[i]) }, find: func(word string) any {
+			word = strings.ToLower(word)
+			if called := dir.Hosts(word); word != "" && len(called) > 0 {
+				return host(dir, called[0])
+			}
+			if h, ok := known[word]; ok {
+				return host(dir, h)
+			}
+			return nil
+		}}
 }
 
 // host describes this host even if etcd has never been reached.
@@ -144,10 +181,10 @@ func host(dir *directory.Directory, h store.Host) node {
 	return n
 }
 
-func (v view) networks() any {
+func (j *job) networks() any {
 	all := list{}
-	for _, name := range v.from.Networks {
-		all = append(all, v.network(name))
+	for _, name := range j.view.from.Networks {
+		all = append(all, j.view.network(name))
 	}
 	return all
 }
@@ -162,22 +199,25 @@ func (v view) network(name string) node {
 	return n
 }
 
-// services are what containers are instances of: by Compose's or Swarm's labels.
-func (v view) services() any {
-	type key struct{ project, service string }
-	found := map[key]list{}
-	for _, endpoints := range v.group() {
-		if e := endpoints[0]; e.Service != "" {
-			k := key{e.Project, e.Service}
-			found[k] = append(found[k], container(v.dir, endpoints))
+func (j *job) services() any {
+	dir, of := j.view.dir, j.catalog().services
+	all := &many{n: len(of), name: func(i int) string { return of[i].name }, at: func(i int) any { return of[i].node(dir) }, find: func(word string) any {
+		for _, called := range []func(service) string{func(s service) string { return s.name }, service.uuid} {
+			if i := slices.IndexFunc(of, func(s service) bool { return strings.EqualFold(called(s), word) }); i >= 0 {
+				return of[i].node(dir)
+			}
 		}
-	}
-	all := list{}
-	for _, k := range slices.SortedFunc(maps.Keys(found), func(a, b key) int {
-		return cmp.Or(strings.Compare(a.service, b.service), strings.Compare(a.project, b.project))
-	}) {
-		all = append(all, node{"name": k.service, "stack_name": k.project, "uuid": k.project + "/" + k.service, "kind": "service",
-			"scale": len(found[k]), "containers": found[k]})
+		return nil
+	}}
+	for _, s := range of {
+		all.least += leastContainer * len(s.containers)
 	}
 	return all
+}
+
+func (s service) uuid() string { return s.project + "/" + s.name }
+
+func (s service) node(dir *directory.Directory) node {
+	return node{"name": s.name, "stack_name": s.project, "uuid": s.uuid(), "kind": "service", "scale": len(s.containers),
+		"containers": manyContainers(dir, s.containers)}
 }

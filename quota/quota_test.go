@@ -144,3 +144,21 @@ func TestCharges(t *testing.T) {
 		t.Errorf("%d, two seconds after a large debt", n)
 	}
 }
+
+func TestWhatIsOwedIsPaidInFull(t *testing.T) {
+	r, now := NewRates(10), time.Unix(1e9, 0)
+	r.Owe(a, 50, now)
+	if d := r.Debt(a, now); d != 3*time.Second || r.Allow(a, now) || r.Debt(b, now) != 0 {
+		t.Errorf("%v", d)
+	}
+	r.sweep(now.Add(4 * time.Second)) // does not forget who has not the whole of it again
+	if now = now.Add(3 * time.Second); r.Debt(a, now) != 0 || r.Allow(a, now) {
+		t.Error("allowed before it is made up for")
+	}
+	if !r.Allow(a, now.Add(100*time.Millisecond)) {
+		t.Error("not allowed any more")
+	}
+	if r.sweep(now.Add(time.Minute)); len(r.buckets) != 0 {
+		t.Errorf("%d are remembered", len(r.buckets))
+	}
+}

@@ -32,6 +32,31 @@ const maxBuckets = 4096
 func (r *Rates) Allow(addr netip.Addr, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	b := r.bucket(addr, now)
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// Owe takes n more, all of it, for what turns out to be as much as n others: nothing more is allowed until the rate has made
+// up for it, however long that takes.
+func (r *Rates) Owe(addr netip.Addr, n int, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bucket(addr, now).left -= float64(n)
+}
+
+// Debt is how long an address is in debt.
+func (r *Rates) Debt(addr netip.Addr, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(0, time.Duration(-r.bucket(addr, now).left/r.rate*float64(time.Second)))
+}
+
+// bucket gives an address's, as it is now. Needs the lock.
+func (r *Rates) bucket(addr netip.Addr, now time.Time) *bucket {
 	b := r.buckets[addr]
 	if b == nil {
 		if len(r.buckets) >= maxBuckets {
@@ -43,11 +68,7 @@ func (r *Rates) Allow(addr netip.Addr, now time.Time) bool {
 	if d := now.Sub(b.at); d > 0 {
 		b.left, b.at = min(b.left+d.Seconds()*r.rate, 2*r.rate), now
 	}
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
+	return b
 }
 
 // Charge takes n more for what Allow has allowed, also of what comes later, but of no more than a second's.
