@@ -2,5 +2,6 @@
 // under the paths that Rancher's metadata service had, as text, JSON or YAML, and a way to wait for a change.
 //
 // Who asks is known by the source address, which the source guard makes true. Nobody is told of more than the networks that
-// the container is on. All is made from the directory when it is asked for; docs/metadata.openapi.yaml describes it.
+// the container is on. It is made from the directory when it is asked for, and no more of it than
+// the path leads to; a job bounds the work. docs/metadata.openapi.yaml describes it.
 package metadata

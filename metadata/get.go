@@ -22,13 +22,14 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, v view, next <-chan
 		s.fail(w, r, http.StatusNotFound, "no version "+path[0], versions)
 		return
 	}
-	if r.URL.Query().Get("wait") == "true" {
+	waits := r.URL.Query().Get("wait") == "true"
+	if waits {
 		var ok bool
 		if v, ok = s.wait(w, r, v, path[1:], next); !ok {
 			return
 		}
 	}
-	j := &job{s: s, ctx: r.Context(), view: v}
+	j := &job{s: s, ctx: r.Context(), view: v, waited: waits}
 	defer j.done()
 	format := formatOf(r.Header.Get("Accept"))
 	value, there, more := j.find(path[1:])

@@ -15,7 +15,7 @@ const (
 	maxAnswer     = 4 << 20  // bytes of a rendered answer
 	bigAnswer     = 16 << 10 // bytes; what is at least so long is rendered in turn
 	workUnit      = 16 << 10 // bytes
-	yamlWork      = 4        // what a byte of YAML costs, in bytes of JSON
+	yamlWork      = 6        // what a byte of YAML costs, in bytes of JSON
 	catalogWork   = 64       // what an endpoint costs that is put into a catalog, in the same
 	slotWithin    = 2 * time.Second
 	maxBig        = 8 // big answers that are in memory until they are read
@@ -26,7 +26,7 @@ const (
 
 // What keeps a request from an answer.
 var (
-	errTooLong = errors.New("the answer is longer than 4 MiB; ask for a narrower path, as /latest/containers/<name>, or as text for the names only")
+	errTooLong = errors.New("the answer is longer than 4 MiB; ask for a narrower path, such as that of one container, or as text for the names only")
 	errBusy    = errors.New("too many large answers are being made; ask again, or for a narrower path")
 	errSpent   = errors.New("too much is asked by this container; ask less often, or for narrower paths")
 )
@@ -52,7 +52,9 @@ type job struct {
 	view  view
 	slot  bool // it has the slot
 	place bool // it has one of the places of big answers
-	err   error
+	// waited: it is part of a wait, which is paid for before the next look, so that it does not end because of its own work.
+	waited bool
+	err    error
 }
 
 // enter takes the slot; false: there is an err.
@@ -72,7 +74,7 @@ func (j *job) enter() bool {
 		j.err = errBusy // nobody reads it
 		return false
 	}
-	if j.s.rates.Debt(j.view.from.Addr, j.s.now()) > 0 { // by what was made for others of its requests meanwhile
+	if !j.waited && j.s.rates.Debt(j.view.from.Addr, j.s.now()) > 0 { // by what was made for others of its requests meanwhile
 		j.err = errSpent
 	}
 	return j.err == nil

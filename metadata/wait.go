@@ -101,7 +101,7 @@ func (s *Server) change(r *http.Request, v view, next <-chan struct{}, timeout <
 
 // digest stands for what a path leads to, as text; of what has parts, for all of it.
 func (s *Server) digest(r *http.Request, v view, path []string) (sum [sha256.Size]byte, err error) {
-	j := &job{s: s, ctx: r.Context(), view: v}
+	j := &job{s: s, ctx: r.Context(), view: v, waited: true}
 	defer j.done()
 	value, _, _ := j.find(path)
 	format := formatText

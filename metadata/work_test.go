@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -106,13 +108,20 @@ func TestAnswersHaveALongestLength(t *testing.T) {
 	}
 	// What only turns out to be too long while it is written ends there.
 	w.fill(13000)
-	for _, accept := range []string{formatJSON, formatYAML} {
-		var rec *httptest.ResponseRecorder
-		n := allocated(func() { rec = w.serve("/latest/containers", accept) })
-		if rec.Code != http.StatusRequestEntityTooLarge || n > 1<<30 {
-			t.Errorf("%s: %d, %d bytes allocated", accept, rec.Code, n)
+	var rec *httptest.ResponseRecorder
+	n := allocated(func() { rec = w.serve("/latest/containers", formatJSON) })
+	if rec.Code != http.StatusRequestEntityTooLarge || n > 128<<20 {
+		t.Errorf("%d, %d bytes allocated", rec.Code, n)
+	}
+	made := 0
+	long := &many{n: 1000, at: func(int) any { made++; return strings.Repeat("x", 64<<10) }}
+	for _, value := range []any{long, node{"a": long, "b": long}, list{strings.Repeat("x", maxAnswer)}} {
+		for _, format := range []string{formatJSON, formatYAML} {
+			made = 0
+			if _, err := render(value, format); !errors.Is(err, errTooLong) || made > 66 {
+				t.Errorf("%s: %v after %d parts", format, err, made)
+			}
 		}
-		t.Logf("%s: %d bytes allocated until it is too long", accept, n)
 	}
 	w.fill(3000)
 	if rec := w.serve("/latest/containers", formatJSON); rec.Code != http.StatusOK {
@@ -197,6 +206,31 @@ func TestWorkIsCharged(t *testing.T) {
 	}
 	if got := w.get(other, "/latest/self/container/name"); got != "other" {
 		t.Errorf("another container: %s", got)
+	}
+}
+
+// TestWaitsPayLater: a wait for what is much work to look at goes on, though its container is in debt because of it.
+func TestWaitsPayLater(t *testing.T) {
+	w := newWorld(t, Options{Rate: 50})
+	w.fill(2000)
+	answer := w.waiting("/latest/containers?wait=true&maxWait=60")
+	w.s.rates.Owe(me, 150, time.Now())
+	now, _ := w.board.Now()
+	for end := time.Now().Add(patience); ; { // until it has looked
+		if _, looked := w.s.renderings.get(view{dir: now, from: now.Asker(me)}.key(formatJSON + " containers")); looked {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not look")
+		}
+		runtime.Gosched()
+	}
+	if rec := w.serve("/latest/version", ""); rec.Code != http.StatusTooManyRequests {
+		t.Errorf("in debt: %d", rec.Code)
+	}
+	w.put("default", "10.42.64.9", "Another")
+	if got := <-answer; !strings.HasPrefix(got, "0=Another\n") {
+		t.Error(got)
 	}
 }
 
