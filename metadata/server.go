@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -109,8 +110,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !s.rates.Allow(rated, s.now()):
-		w.Header().Set("Retry-After", "1")
-		s.fail(w, r, http.StatusTooManyRequests, "too many requests of this container", nil)
+		w.Header().Set("Retry-After", strconv.Itoa(1+int(s.rates.Debt(rated, s.now()).Seconds())))
+		s.fail(w, r, http.StatusTooManyRequests, "too many requests of this container, or too much work", nil)
 	case from == nil:
 		s.fail(w, r, http.StatusForbidden, at.Addr().String()+" is no container of this host on a network of meshsec", nil)
 	case r.ContentLength > maxBody || len(r.TransferEncoding) > 0:

@@ -214,7 +214,6 @@ func TestWaitsPayLater(t *testing.T) {
 	w := newWorld(t, Options{Rate: 50})
 	w.fill(2000)
 	answer := w.waiting("/latest/containers?wait=true&maxWait=60")
-	w.s.rates.Owe(me, 150, time.Now())
 	now, _ := w.board.Now()
 	for end := time.Now().Add(patience); ; { // until it has looked
 		if _, looked := w.s.renderings.get(view{dir: now, from: now.Asker(me)}.key(formatJSON + " containers")); looked {
@@ -225,7 +224,8 @@ func TestWaitsPayLater(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
-	if rec := w.serve("/latest/version", ""); rec.Code != http.StatusTooManyRequests {
+	w.s.rates.Owe(me, 300, time.Now())
+	if rec := w.serve("/latest/version", ""); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") < "2" {
 		t.Errorf("in debt: %d", rec.Code)
 	}
 	w.put("default", "10.42.64.9", "Another")
