@@ -35,6 +35,7 @@ type CA struct {
 	Key         Secret // PEM (PKCS #8)
 	// Cross are its certificates by the authorities before it, PEM: what a server shows to those who know only an older one.
 	Cross []byte
+	Since time.Time // of its latest word about itself, which an older one does not undo; zero: it is the first authority
 }
 
 // NewCA makes the authority of a new environment.

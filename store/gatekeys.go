@@ -51,10 +51,10 @@ func (g *gate) isOwn(ctx context.Context, key []byte, host string, revision int6
 	return revision <= r.Header.GetRevision()
 }
 
-// isVouched says whether the environment's authority has signed the value.
+// isVouched says whether the environment's authority has signed the value, and has not said anything newer about itself.
 func (g *gate) isVouched(environment string, k factKey, value []byte) bool {
 	g.mu.Lock()
-	t := judge(Identity{Environment: environment, CA: g.ca.Cert})
+	t := judge(Identity{Environment: environment, CA: g.ca.Cert, CASince: g.ca.Since})
 	g.mu.Unlock()
 	fact, err := decodeValue(k, value)
 	if err != nil {

@@ -32,6 +32,7 @@ type Identity struct {
 	Imported    bool      // the authority was made elsewhere
 	Founder     bool      // of the environment, though the authority's key may have been taken away
 	CAFact      []byte    // the fact `ca` by which the authority replaced another one; empty: it is the first
+	CASince     time.Time // the authority's word was of this time when the token was made; zero: it was the first, or not known
 	NextCA      []byte    // of a replacement under way, PEM; empty: none
 	NextKey     Secret
 }
@@ -68,7 +69,7 @@ func JoinIdentity(t Token, hostName string) (Identity, error) {
 	}
 	id := Identity{
 		Environment: t.Environment, HostID: t.HostID, HostName: hostName,
-		Cert: t.Cert, Key: t.Key, CA: t.CA, Endpoints: t.Endpoints,
+		Cert: t.Cert, Key: t.Key, CA: t.CA, CASince: t.CASince, Endpoints: t.Endpoints,
 	}
 	if err := id.born(); err != nil {
 		return Identity{}, err
@@ -118,7 +119,15 @@ func (id Identity) believes(der []byte) bool {
 
 // Trusted is what this host knows of the environment's authority. Its key is empty where it is not held.
 func (id Identity) Trusted() CA {
-	return CA{Environment: id.Environment, Cert: id.CA, Key: id.CAKey, Cross: crossOf(id.CAFact)}
+	return CA{Environment: id.Environment, Cert: id.CA, Key: id.CAKey, Cross: crossOf(id.CAFact), Since: id.wordSince()}
+}
+
+// wordSince is the time of the latest word of the authority that this host knows of; zero: it is the first authority.
+func (id Identity) wordSince() time.Time {
+	if since := sinceOf(id.CAFact); since.After(id.CASince) {
+		return since
+	}
+	return id.CASince
 }
 
 // signer is the key that this host's facts are signed with.

@@ -235,6 +235,9 @@ func (id Identity) After(old Identity) Identity {
 		id.CA, id.CAFact, id.Founder = old.CA, old.CAFact, old.Founder
 		id.CAKey, id.Exported, id.Imported = old.CAKey, old.Exported, old.Imported
 		id.NextCA, id.NextKey = old.NextCA, old.NextKey
+		if old.CASince.After(id.CASince) {
+			id.CASince = old.CASince
+		}
 	}
 	have, err1 := parseCert(old.Cert)
 	offered, err2 := parseCert(id.Cert)

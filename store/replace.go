@@ -56,7 +56,7 @@ func succession(old *x509.Certificate, signer crypto.Signer, cert *x509.Certific
 	if err != nil {
 		return a, fmt.Errorf("certificate authority: %w", err)
 	}
-	a = authority{V: Version, Cert: cert.Raw, Cross: [][]byte{cross}, Since: after(id.CAFact)}
+	a = authority{V: Version, Cert: cert.Raw, Cross: [][]byte{cross}, Since: after(id.wordSince())}
 	if fact, err := decodeValue(factKey{kind: kindCA}, id.CAFact); err == nil {
 		a.Cross = append(a.Cross, fact.(authority).Cross...)
 	}
@@ -70,10 +70,9 @@ func succession(old *x509.Certificate, signer crypto.Signer, cert *x509.Certific
 	return a, nil
 }
 
-// after is a time for the next word about the authority, be this host's clock behind or not.
-func after(value []byte) time.Time {
-	now, last := time.Now().UTC(), sinceOf(value)
-	if now.After(last) {
+// after is a time for the next word about the authority, the last being of a time, be this host's clock behind or not.
+func after(last time.Time) time.Time {
+	if now := time.Now().UTC(); now.After(last) {
 		return now
 	}
 	return last.Add(1)
@@ -99,7 +98,7 @@ func (s *Store) RetireAuthority(ctx context.Context, ca CA, force bool) error {
 			strings.Join(late, ", "))
 	}
 	a := fact.(authority)
-	a.Before, a.Since, a.Sig = nil, after(id.CAFact), nil
+	a.Before, a.Since, a.Sig = nil, after(id.wordSince()), nil
 	return s.putAuthority(ctx, r, a, signer.(ed25519.PrivateKey))
 }
 

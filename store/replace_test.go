@@ -112,10 +112,15 @@ func TestTheAuthorityIsReplaced(t *testing.T) {
 	newcomer := s.joinWith(t, joined.HostID, cp, func(c *Config) { c.TLS = mustTLS(t, cp) })
 	newcomer.await(t, "the other hosts, by a newcomer", func(snap *Snapshot) bool { return len(snap.Hosts) == 3 })
 
+	overlap := a.cp.Local().Identity.CAFact
 	if err := a.RetireAuthority(callCtx(t), fresh, false); err != nil {
 		t.Fatal(err)
 	}
 	s.trusts(t, a)
+	played := clientv3.OpPut(b.key(factKey{kind: kindCA}), string(overlap))
+	if _, err := b.commit(callCtx(t), nil, []clientv3.Op{played}, nil); !denied(err) {
+		t.Errorf("a host has played back that the old authority is believed: %v", err)
+	}
 	for _, m := range []*member{a, b, newcomer} {
 		eventually(t, "the end of the old authority", func() bool {
 			list, err := parseCerts(m.cp.Local().Identity.CA)

@@ -37,9 +37,10 @@ func (t *trust) openCA(value []byte) (a authority, err error) {
 			return a, errReplaced
 		}
 	}
-	known := t.identity().CAFact
+	id := t.identity()
+	known := id.CAFact
 	if current := bytes.Equal(anchors[0].Raw, a.Cert); current {
-		if bytes.Equal(known, value) || len(known) == 0 && a.Sig == nil {
+		if bytes.Equal(known, value) || id.wordSince().IsZero() && a.Sig == nil {
 			return a, nil
 		}
 	} else if err := a.reached(anchors); err != nil {
@@ -59,7 +60,7 @@ func (t *trust) openCA(value []byte) (a authority, err error) {
 		}
 		return a, err
 	}
-	if !a.Since.After(sinceOf(known)) {
+	if !a.Since.After(sinceOf(known)) || a.Since.Before(id.CASince) {
 		return a, errOlder
 	}
 	return a, nil

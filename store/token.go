@@ -32,16 +32,19 @@ type Token struct {
 	CA          []byte   // PEM
 	Cert        []byte   // PEM
 	Key         Secret   // PEM
+	// CASince is the time of the authority's word when the token was made: the host believes no older one. Zero: any.
+	CASince time.Time
 }
 
 type tokenPayload struct {
-	Environment string   `json:"env"`
-	HostID      string   `json:"id"`
-	HostName    string   `json:"name,omitempty"`
-	Endpoints   []string `json:"etcd,omitempty"`
-	CA          []byte   `json:"ca"`   // DER
-	Cert        []byte   `json:"cert"` // DER
-	Key         []byte   `json:"key"`  // DER (PKCS #8)
+	Environment string    `json:"env"`
+	HostID      string    `json:"id"`
+	HostName    string    `json:"name,omitempty"`
+	Endpoints   []string  `json:"etcd,omitempty"`
+	CA          []byte    `json:"ca"`   // DER
+	Cert        []byte    `json:"cert"` // DER
+	Key         []byte    `json:"key"`  // DER (PKCS #8)
+	CASince     time.Time `json:"ca_since,omitzero"`
 }
 
 // NewToken issues the certificate of a further host, with a new random ID. ttl 0: HostTTL.
@@ -57,7 +60,7 @@ func (ca CA) NewTokenFor(id string, endpoints []string, hostName string, ttl tim
 	}
 	return Token{
 		Environment: ca.Environment, HostID: id, HostName: hostName, Endpoints: endpoints,
-		CA: ca.Cert, Cert: cert, Key: Secret{key},
+		CA: ca.Cert, Cert: cert, Key: Secret{key}, CASince: ca.Since,
 	}, nil
 }
 
@@ -70,7 +73,7 @@ func (t Token) Encode() string {
 	if errors.Join(err1, err2, err3) != nil {
 		return ""
 	}
-	payload, err := json.Marshal(tokenPayload{t.Environment, t.HostID, t.HostName, t.Endpoints, ca, cert, key})
+	payload, err := json.Marshal(tokenPayload{t.Environment, t.HostID, t.HostName, t.Endpoints, ca, cert, key, t.CASince})
 	if err != nil {
 		return ""
 	}
@@ -166,6 +169,7 @@ func decodeToken(s string) (Token, error) {
 	return Token{
 		Environment: p.Environment, HostID: p.HostID, HostName: p.HostName, Endpoints: p.Endpoints,
 		CA: encodePEM(pemCert, p.CA), Cert: encodePEM(pemCert, p.Cert), Key: Secret{encodePEM(pemKey, p.Key)},
+		CASince: p.CASince,
 	}, nil
 }
 
