@@ -28,6 +28,9 @@ type Environment struct {
 // Name is the name of every Environment.
 const Name = "test"
 
+// claimGrace is less than a Wait: an address that is let go before the publisher has looked keeps its claim for so long.
+const claimGrace = 5 * time.Second
+
 // New starts an etcd on loopback.
 func New(t testing.TB) *Environment {
 	t.Helper()
@@ -112,7 +115,8 @@ func (h *Host) run() {
 	if err != nil {
 		h.e.t.Fatal(err)
 	}
-	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.e.etcd.Endpoints(), TLS: tls, Self: h.ID}, h.Checkpoint, quiet())
+	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.e.etcd.Endpoints(), TLS: tls, Self: h.ID,
+		ClaimGrace: claimGrace}, h.Checkpoint, quiet())
 	if err != nil {
 		h.e.t.Fatal(err)
 	}
