@@ -36,19 +36,6 @@ func (r *rig) joinsAgain(network, endpoint, sandbox string) bool {
 	return reply.OnLink == link.ServiceAddr
 }
 
-// runs runs the driver for the rest of the test.
-func (r *rig) runs() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.driver.Run(ctx) }()
-	r.t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.t.Error(err)
-		}
-	})
-}
-
 // gets waits until the agent has given the sandbox its route by the endpoint.
 func (r *rig) gets(sandbox, endpoint string) {
 	r.t.Helper()
@@ -104,7 +91,7 @@ func TestServiceRouteIsHandedOn(t *testing.T) {
 			r, blue, green := served(t)
 			r.joins(net1, blue, ep1, box)
 			r.joins(net2, green, ep2, box)
-			r.runs()
+			r.run()
 			r.links.Fail("GiveService", 2) // it is tried until it works
 			if err := leaves(r); err != nil {
 				t.Fatal(err)
@@ -147,7 +134,7 @@ func TestContainersFromBeforeTheServicesGetTheRoute(t *testing.T) {
 	}
 	r.restart()
 	r.driver.o.Sandbox = func(key string) string { return "/host" + key }
-	r.runs()
+	r.run()
 	r.gets(box, ep1) // network blue comes first
 	if r.links.Served(box2) != "" {
 		t.Error("more routes than containers")

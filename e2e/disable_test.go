@@ -41,7 +41,7 @@ func TestDisable(t *testing.T) {
 				t.Fatal(err)
 			}
 			if now := interfaces(t, from, to); now != links {
-				t.Errorf("other interfaces:\n%s", difference(links, now))
+				t.Errorf("other interfaces:\n%s", testnet.Difference(links, now))
 			}
 			unchanged(t, s, before)
 			eventually(t, "the agent's word", func() error {

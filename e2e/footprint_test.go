@@ -122,23 +122,6 @@ func unchanged(t *testing.T, s *suite, before string) {
 		return err
 	})
 	if err != nil {
-		t.Errorf("footprint: %v\n%s", err, difference(before, after))
+		t.Errorf("footprint: %v\n%s", err, testnet.Difference(before, after))
 	}
-}
-
-// difference lists the lines that only one of the texts has.
-func difference(before, after string) string {
-	var out strings.Builder
-	old, now := strings.Split(before, "\n"), strings.Split(after, "\n")
-	for _, line := range old {
-		if !slices.Contains(now, line) {
-			fmt.Fprintln(&out, "- "+line)
-		}
-	}
-	for _, line := range now {
-		if !slices.Contains(old, line) {
-			fmt.Fprintln(&out, "+ "+line)
-		}
-	}
-	return out.String()
 }

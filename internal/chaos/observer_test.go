@@ -76,12 +76,3 @@ func TestFindingsAreTakenOnceAndBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestDifference(t *testing.T) {
-	if d := difference("a\nb\nc", "a\nc\nd"); d != "- b\n+ d\n" {
-		t.Errorf("%q", d)
-	}
-	if d := difference("a", "a"); d != "" {
-		t.Errorf("%q", d)
-	}
-}

@@ -120,7 +120,7 @@ func (r *rig) sameTables(ctx context.Context) error {
 	}
 	var errs []error
 	for host, text := range now {
-		if d := difference(r.tables[host], text); d != "" {
+		if d := testnet.Difference(r.tables[host], text); d != "" {
 			errs = append(errs, fmt.Errorf("in the tables of %s:\n%s", host, d))
 		}
 	}
@@ -164,21 +164,4 @@ func (r *rig) tidy(n *node, text string) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
-}
-
-// difference lists the lines that only one of the texts has.
-func difference(before, now string) string {
-	var out strings.Builder
-	old, new := strings.Split(before, "\n"), strings.Split(now, "\n")
-	for _, line := range old {
-		if !slices.Contains(new, line) {
-			fmt.Fprintln(&out, "- "+line)
-		}
-	}
-	for _, line := range new {
-		if !slices.Contains(old, line) {
-			fmt.Fprintln(&out, "+ "+line)
-		}
-	}
-	return out.String()
 }
