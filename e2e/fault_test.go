@@ -42,7 +42,7 @@ func TestVethDeleted(t *testing.T) {
 	}
 	remove(t, h, "from")
 	remove(t, to.Host, "to")
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }
 
 // deleteVeths deletes the links of all containers of the host to the mesh.
@@ -145,7 +145,7 @@ func TestAgentKilled(t *testing.T) {
 		}
 	}
 	t.Logf("figure: %d pings, one each 10 ms, lost by two kills of an agent", flow.Stop())
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 	s.reach(t, to, from.Addr)
 }
 

@@ -52,7 +52,7 @@ func TestFiftyContainers(t *testing.T) {
 	for host := range 2 {
 		remove(t, s.Hosts[host], names(host)...)
 	}
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }
 
 // TestContainerLife: stop, start, restart and a failed start; nothing is left at the end.
@@ -81,7 +81,7 @@ func TestContainerLife(t *testing.T) {
 	refused(t, near, []string{"no-such-command"}, "run", "--name", "broken", "--network", mesh, testnet.Image, "no-such-command")
 	remove(t, near, "cycled", "fixed", "broken")
 	remove(t, far, "peer")
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }
 
 // TestDockerdRestart: after a stop and after a kill of dockerd containers come back, and nothing is left of those that do not.
@@ -108,5 +108,5 @@ func TestDockerdRestart(t *testing.T) {
 		})
 	}
 	remove(t, far, "peer")
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }

@@ -62,7 +62,7 @@ func TestIPv6IsRefused(t *testing.T) {
 	remove(t, h, "six")
 	refused(t, h, []string{"group"}, "run", "-d", "--name", "six", "--network", mesh, "--mac-address", "01:00:5e:00:00:01", testnet.Image)
 	remove(t, h, "six")
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }
 
 // TestDriverOptions: an endpoint's driver options that would have no effect are refused by their names.

@@ -32,7 +32,7 @@ func TestRefusedNetworks(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { refused(t, h, c.words, c.args...) })
 	}
-	unchanged(t, s, before)
+	leftNothing(t, s, before)
 }
 
 // TestRefusedAddresses: an address that can't be had is refused with the name of who has it.
