@@ -76,15 +76,13 @@ func (s *Store) keepAuthority(ctx context.Context) error {
 				}
 			}
 		}
-		wait := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
 		case <-changed:
 		case <-s.lostCA:
 			done = false
-		case <-wait.C:
+		case <-time.After(next):
 		}
-		wait.Stop()
 		if ctx.Err() != nil {
 			return nil
 		}

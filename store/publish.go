@@ -23,14 +23,12 @@ func (s *Store) publishAll(ctx context.Context) error {
 		next, err := s.publishOnce(ctx)
 		if err == nil {
 			pause = retryPause
-			wait := time.NewTimer(next)
 			select {
 			case <-ctx.Done():
 			case <-s.cp.Changed():
 			case <-s.publish:
-			case <-wait.C:
+			case <-time.After(next):
 			}
-			wait.Stop()
 		} else {
 			s.log.WithError(err).Debug("facts of this host not yet published")
 			select {

@@ -71,13 +71,11 @@ func (s *Store) sweepRemoved(ctx context.Context) error {
 		if !s.cp.Local().Identity.CAKey.Empty() {
 			next = s.sweepDue(ctx, swept)
 		}
-		wait := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
 		case <-changed:
-		case <-wait.C:
+		case <-time.After(next):
 		}
-		wait.Stop()
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -116,13 +116,11 @@ func (n *node) keepServer(ctx context.Context) {
 			n.log.WithError(err).Error("the embedded etcd does not start with the new authority")
 			pause = etcdWait
 		}
-		wait := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 		case <-changed:
-		case <-wait.C:
+		case <-time.After(pause):
 		}
-		wait.Stop()
 		if ctx.Err() != nil {
 			return
 		}

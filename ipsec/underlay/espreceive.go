@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/mmsg"
 )
 
 // packetSize is the longest packet that is received, in bytes with its IP header: more than any link carries in one piece.
@@ -19,39 +21,35 @@ const ipHeader = 20
 
 // inbox holds what one call receives. It belongs to one goroutine.
 type inbox struct {
-	messages
+	mmsg.Messages
 	buf     []byte
 	count   int
 	err     error
-	packets [batchSize][]byte // of one source
+	packets [mmsg.Size][]byte // of one source
 	call    func(fd uintptr) bool
 }
 
 func newInbox() *inbox {
-	in := &inbox{buf: make([]byte, batchSize*packetSize)}
-	in.init()
-	for i := range batchSize {
-		in.put(i, in.buf[i*packetSize:][:packetSize])
+	in := &inbox{buf: make([]byte, mmsg.Size*packetSize)}
+	in.Init()
+	for i := range mmsg.Size {
+		in.Put(i, in.buf[i*packetSize:][:packetSize])
 	}
 	in.call = in.receive
 	return in
 }
 
 func (in *inbox) receive(fd uintptr) bool {
-	for {
-		n, errno := in.messages.call(unix.SYS_RECVMMSG, fd, 0, batchSize)
-		switch errno {
-		case 0:
-			in.count, in.err = n, nil
-		case unix.EAGAIN:
-			return false
-		case unix.EINTR:
-			continue
-		default:
-			in.count, in.err = 0, errno
-		}
-		return true
+	n, errno := in.Receive(fd)
+	switch errno {
+	case 0:
+		in.count, in.err = n, nil
+	case unix.EAGAIN:
+		return false
+	default:
+		in.count, in.err = 0, errno
 	}
+	return true
 }
 
 // Run receives until ctx ends or the socket is closed, and calls the handler. Errors that a hostile or dead peer can cause
@@ -83,10 +81,10 @@ func (s *ESPSocket) deliver(in *inbox) {
 	var from netip.Addr
 	run := in.packets[:0]
 	for i := range in.count {
-		m := &in.heads[i]
-		packet, source, ok := stripIPv4(in.buf[i*packetSize:][:min(int(m.size), packetSize)])
+		m := &in.Heads[i]
+		packet, source, ok := stripIPv4(in.buf[i*packetSize:][:min(int(m.Bytes), packetSize)])
 		switch {
-		case m.head.Flags&unix.MSG_TRUNC != 0:
+		case m.Flags&unix.MSG_TRUNC != 0:
 			s.drops.add(dropTruncated, 1)
 			continue
 		case !ok:

@@ -9,11 +9,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/mmsg"
 )
 
 // sender holds what one call of Send needs. It belongs to one goroutine at a time.
 type sender struct {
-	messages
+	mmsg.Messages
 	to      unix.RawSockaddrInet4
 	control oob
 	next    int // first message that has not been sent
@@ -25,11 +27,11 @@ type sender struct {
 
 func newSender(d *drops) *sender {
 	s := &sender{drops: d}
-	s.init()
+	s.Init()
 	s.to.Family = unix.AF_INET
-	for i := range s.heads {
-		s.heads[i].head.Name = (*byte)(unsafe.Pointer(&s.to))
-		s.heads[i].head.Namelen = unix.SizeofSockaddrInet4
+	for i := range s.Heads {
+		s.Heads[i].Name = (*byte)(unsafe.Pointer(&s.to))
+		s.Heads[i].Namelen = unix.SizeofSockaddrInet4
 	}
 	s.call = s.send
 	return s
@@ -65,21 +67,21 @@ func (s *ESPSocket) Send(to netip.Addr, buf []byte, segment int) error {
 func (m *sender) address(to, source netip.Addr) {
 	m.to.Addr = to.As4()
 	control := appendSource(m.control.buf[:0], source, false)
-	for i := range m.heads {
-		m.heads[i].head.Control = nil
+	for i := range m.Heads {
+		m.Heads[i].Control = nil
 		if len(control) > 0 {
-			m.heads[i].head.Control = unsafe.SliceData(control)
+			m.Heads[i].Control = unsafe.SliceData(control)
 		}
-		m.heads[i].head.SetControllen(len(control))
+		m.Heads[i].SetControllen(len(control))
 	}
 }
 
 // fill takes as many packets as fit, and gives the rest.
 func (m *sender) fill(buf []byte, segment int) []byte {
 	m.next, m.count = 0, 0
-	for m.count < batchSize && len(buf) > 0 {
+	for m.count < mmsg.Size && len(buf) > 0 {
 		n := min(max(segment, 1), len(buf))
-		m.put(m.count, buf[:n])
+		m.Put(m.count, buf[:n])
 		m.count++
 		buf = buf[n:]
 	}
@@ -89,13 +91,12 @@ func (m *sender) fill(buf []byte, segment int) []byte {
 // send is called when the socket can be written to; false: call again when it can be once more.
 func (m *sender) send(fd uintptr) bool {
 	for m.next < m.count {
-		n, errno := m.messages.call(unix.SYS_SENDMMSG, fd, m.next, m.count)
+		n, errno := m.Messages.Send(fd, m.next, m.count)
 		switch errno {
 		case 0:
 			m.next += n
 		case unix.EAGAIN:
 			return false
-		case unix.EINTR:
 		default: // of the first message of the call; the next ones may do better
 			m.last = errno
 			m.drops.add(sendReason(errno), 1)

@@ -3,38 +3,27 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
+
+	"github.com/meshsec/meshsec/internal/bench/rounds"
 )
 
 func mbits(f figures) float64 { return f.mbits }
 
 func rtt(f figures) float64 { return f.rtt }
 
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	n := len(v)
-	if n == 0 {
-		return 0
-	}
-	return (v[(n-1)/2] + v[n/2]) / 2
-}
-
-// of is the median of one figure over all rounds.
-func (w *way) of(figure func(figures) float64) float64 {
-	var v []float64
+// all gives one figure of every round.
+func (w *way) all(figure func(figures) float64) (v []float64) {
 	for _, f := range w.rounds {
 		v = append(v, figure(f))
 	}
-	return median(v)
+	return v
 }
 
-// ratio compares a with b round by round, so that load which comes and goes hits both, and takes the median.
+// of is the median of one figure over all rounds.
+func (w *way) of(figure func(figures) float64) float64 { return rounds.Median(w.all(figure)) }
+
 func ratio(a, b *way, figure func(figures) float64) float64 {
-	var v []float64
-	for i := range min(len(a.rounds), len(b.rounds)) {
-		v = append(v, figure(a.rounds[i])/figure(b.rounds[i]))
-	}
-	return median(v)
+	return rounds.Ratio(a.all(figure), b.all(figure))
 }
 
 // report writes the table. Ratios are the first way's to each.

@@ -16,11 +16,3 @@ func TestReport(t *testing.T) {
 		}
 	}
 }
-
-func TestMedian(t *testing.T) {
-	for want, v := range map[float64][]float64{0: nil, 3: {3}, 2: {3, 1}, 5: {9, 5, 1}} {
-		if got := median(v); got != want {
-			t.Errorf("%v: %v, want %v", v, got, want)
-		}
-	}
-}

@@ -3,17 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
-)
 
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	n := len(v)
-	if n == 0 {
-		return 0
-	}
-	return (v[(n-1)/2] + v[n/2]) / 2
-}
+	"github.com/meshsec/meshsec/internal/bench/rounds"
+)
 
 // of gives one figure of every round.
 func (s *subject) of(streams int, figure func(measured) float64) (v []float64) {
@@ -25,13 +17,8 @@ func (s *subject) of(streams int, figure func(measured) float64) (v []float64) {
 
 func gbits(m measured) float64 { return m.gbits }
 
-// ratio compares two subjects round by round, so that load which comes and goes hits both, and takes the median.
 func ratio(a, b *subject, streams int, figure func(measured) float64) float64 {
-	var v []float64
-	for i, x := range a.of(streams, figure) {
-		v = append(v, x/b.of(streams, figure)[i])
-	}
-	return median(v)
+	return rounds.Ratio(a.of(streams, figure), b.of(streams, figure))
 }
 
 // report writes the table: meshsec, wireguard-go and what is below both.
@@ -60,7 +47,7 @@ func report(w io.Writer, meshsec, wireguard, plain *subject) {
 			{"the same with iperf3", func(m measured) float64 { return m.overall }},
 		} {
 			row(fmt.Sprintf("%d stream(s): %s", streams, f.name), "%.2f",
-				func(s *subject) float64 { return median(s.of(streams, f.figure)) }, ratio(meshsec, wireguard, streams, f.figure))
+				func(s *subject) float64 { return rounds.Median(s.of(streams, f.figure)) }, ratio(meshsec, wireguard, streams, f.figure))
 		}
 	}
 	row("largest resident set of an end, MB", "%.1f", func(s *subject) float64 { return float64(s.rss) / 1024 },

@@ -5,17 +5,6 @@ import (
 	"testing"
 )
 
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		v    []float64
-		want float64
-	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 100}, 3}} {
-		if got := median(c.v); got != c.want {
-			t.Errorf("%v: %v", c.v, got)
-		}
-	}
-}
-
 func TestReport(t *testing.T) {
 	made := func(name string, rss int, rates ...float64) *subject {
 		s := &subject{name: name, rss: rss, runs: map[int][]measured{}}
