@@ -26,7 +26,7 @@ func (s *Store) stayAlive(ctx context.Context) error {
 		stale := held.placed && time.Since(held.written) > 3*s.cfg.LeaseTTL
 		if err == nil && held.placed && (stale || s.aliveSeen.Load() > held.revision && time.Since(met) >= s.cfg.pingEvery()) {
 			met = time.Now()
-			err = s.call(ask, func(ctx context.Context) error { return s.meet(ctx, &held) })
+			err = s.call(ask, func(ctx context.Context) error { _, err := s.place(ctx, &held); return err })
 		}
 		cancel()
 		pause := s.cfg.pingEvery()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -24,14 +25,16 @@ const (
 	settleTime = 500 * time.Millisecond
 )
 
-// Presence is the value of alive/<host-id>. Each write has a nonce of its own: a host that finds one that it has not written
-// there has a twin, be it a copy of its memory.
+// Presence is the value of alive/<host-id>. Each write has a nonce of its own, and names that of the value which it replaces: a
+// host whose recent value was replaced by one that it has not written has a twin, be it a copy of its memory. What it has
+// written itself names only what was before that, so nobody makes a twin by playing it back.
 type Presence struct {
-	V     int          `json:"v"`
-	Nonce string       `json:"nonce,omitempty"`
-	Name  string       `json:"name,omitempty"`
-	Addrs []netip.Addr `json:"addrs,omitempty"`
-	Sig   []byte       `json:"sig,omitempty"`
+	V        int          `json:"v"`
+	Nonce    string       `json:"nonce,omitempty"`
+	Replaces string       `json:"replaces,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	Addrs    []netip.Addr `json:"addrs,omitempty"`
+	Sig      []byte       `json:"sig,omitempty"`
 }
 
 // twin is what was last seen of another machine with this host's identity.
@@ -55,13 +58,16 @@ func (s *Store) Twin() error {
 		"(its state folder moved away, and a new token in JOIN)", ErrTwin, t.Name, strings.Join(addrs, ", "))
 }
 
-// presence is a new value of this host's alive key.
-func (s *Store) presence(held *lease) ([]byte, error) {
+// presence is a new value of this host's alive key, in the place of an older one.
+func (s *Store) presence(held *lease, replaced []byte) ([]byte, error) {
 	p := Presence{V: Version, Nonce: NewHostID()}
+	key := aliveKey(s.cfg.Self).String()
+	if before, ok := s.ownPresence(key, replaced); ok {
+		p.Replaces = before.Nonce
+	}
 	if h := s.host.Load(); h != nil {
 		p.Name, p.Addrs = h.Name, h.Addrs
 	}
-	key := aliveKey(s.cfg.Self).String()
 	value, err := s.sealFact(key, p)
 	if err == nil {
 		held.nonces = append(held.nonces, p.Nonce)
@@ -70,42 +76,52 @@ func (s *Store) presence(held *lease) ([]byte, error) {
 	return value, err
 }
 
-// place writes the alive key, whatever is there, and reports whether something was.
+// place writes the alive key anew, so that a twin sees it, and looks whether what was there is one's. It reports whether
+// anything was.
 func (s *Store) place(ctx context.Context, held *lease) (there bool, err error) {
-	value, err := s.presence(held)
+	key := aliveKey(s.cfg.Self).String()
+	full := s.prefix + key
+	r, err := s.client.Get(ctx, full)
 	if err != nil {
 		return false, err
 	}
-	r, err := s.client.Put(ctx, s.key(aliveKey(s.cfg.Self)), string(value), clientv3.WithLease(held.id), clientv3.WithPrevKV())
-	if err != nil {
-		return false, err
+	var found *mvccpb.KeyValue
+	if len(r.Kvs) > 0 {
+		found = r.Kvs[0]
 	}
-	held.placed, held.revision, held.written = true, r.Header.Revision, time.Now()
-	return r.PrevKv != nil, nil
+	for {
+		s.note(held, key, found.GetValue())
+		value, err := s.presence(held, found.GetValue())
+		if err != nil {
+			return false, err
+		}
+		same := clientv3.Compare(clientv3.ModRevision(full), "=", found.GetModRevision()) // 0: absent
+		put := clientv3.OpPut(full, string(value), clientv3.WithLease(held.id))
+		t, err := s.client.Txn(ctx).If(same).Then(put).Else(clientv3.OpGet(full)).Commit()
+		if err != nil {
+			return false, err
+		}
+		if t.Succeeded {
+			held.placed, held.revision, held.written = true, t.Header.Revision, time.Now()
+			return found != nil, nil
+		}
+		found = first(t, 0)
+	}
 }
 
-// meet looks whether the alive key is still what this host has written, and writes it anew, so that a twin sees the same.
-func (s *Store) meet(ctx context.Context, held *lease) error {
-	key := aliveKey(s.cfg.Self).String()
-	r, err := s.client.Get(ctx, s.prefix+key)
-	if err != nil {
-		return err
+// ownPresence reads a value of the alive key, if who has this host's key has written it.
+func (s *Store) ownPresence(key string, value []byte) (p Presence, ok bool) {
+	public, err := s.cp.Local().Identity.signer()
+	if err != nil || unseal(public, s.cfg.Environment, key, value) != nil || json.Unmarshal(value, &p) != nil {
+		return Presence{}, false
 	}
-	if len(r.Kvs) > 0 && r.Kvs[0].ModRevision > held.revision {
-		s.note(held, key, r.Kvs[0].Value)
-	}
-	_, err = s.place(ctx, held)
-	return err
+	return p, checkText("name", p.Name) == nil
 }
 
 // note keeps and logs a twin, if the value is one's.
 func (s *Store) note(held *lease, key string, value []byte) {
-	public, err := s.cp.Local().Identity.signer()
-	if err != nil || unseal(public, s.cfg.Environment, key, value) != nil {
-		return // not even one who has this host's key
-	}
-	var p Presence
-	if json.Unmarshal(value, &p) != nil || checkText("name", p.Name) != nil || slices.Contains(held.nonces, p.Nonce) {
+	p, ok := s.ownPresence(key, value)
+	if !ok || slices.Contains(held.nonces, p.Nonce) || !slices.Contains(held.nonces, p.Replaces) {
 		return
 	}
 	before := s.Twin()

@@ -80,7 +80,12 @@ func TestARestartIsNoTwin(t *testing.T) {
 	b.await(t, "its own fact", func(snap *Snapshot) bool { return snap.Hosts[hostB].Name == "beta" })
 	// Who can write to etcd, but has not this host's key, makes no twin.
 	forged := s.signed(t, hostA, aliveKey(hostB), Presence{V: 1, Nonce: "forged", Name: "evil"})
-	for _, value := range []string{forged, `{"v":1}`, "x"} {
+	first, err := s.client(t).Get(callCtx(t), Prefix(testEnv)+aliveKey(hostB).String())
+	if err != nil || len(first.Kvs) != 1 {
+		t.Fatal(err)
+	}
+	// Nor does an old value of its own, of this run or of one before.
+	for _, value := range []string{forged, `{"v":1}`, "x", value, string(first.Kvs[0].Value)} {
 		put, err := s.client(t).Put(callCtx(t), Prefix(testEnv)+aliveKey(hostB).String(), value)
 		if err != nil {
 			t.Fatal(err)
@@ -99,5 +104,55 @@ func TestARestartIsNoTwin(t *testing.T) {
 	})
 	if err := b.Twin(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNothingOfItsOwnIsATwin(t *testing.T) {
+	s := embeddedServer(t)
+	cp, _ := tempCheckpoint(t)
+	b := s.joinWith(t, hostB, cp)
+	b.stop()
+	key := aliveKey(hostB).String()
+	var held, restarted lease
+	var values [][]byte
+	write := func(held *lease, replaced []byte) []byte {
+		t.Helper()
+		value, err := b.presence(held, replaced)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	last := func() []byte {
+		if len(values) == 0 {
+			return nil
+		}
+		return values[len(values)-1]
+	}
+	for range 3 * noncesKept {
+		values = append(values, write(&held, last()))
+	}
+	values = append(values, write(&restarted, last()))
+	for n, value := range values {
+		b.note(&held, key, value[:len(value)-1])
+		b.note(&restarted, key, value)
+		if n < len(values)-1 {
+			b.note(&held, key, value)
+		}
+		if err := b.Twin(); err != nil {
+			t.Fatalf("value %d played back: %v", n, err)
+		}
+	}
+	// One that was played back and replaced is not a way around that.
+	again := write(&held, values[0])
+	b.note(&held, key, again)
+	b.note(&restarted, key, again)
+	if err := b.Twin(); err != nil {
+		t.Fatal(err)
+	}
+	var copied lease
+	b.note(&held, key, write(&copied, again))
+	if err := b.Twin(); !errors.Is(err, ErrTwin) {
+		t.Errorf("a copy: %v", err)
 	}
 }
