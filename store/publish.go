@@ -49,6 +49,7 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 	if !ok {
 		return time.Hour, nil // the first list wakes the publisher
 	}
+	s.confirm()
 	if s.Removed() != nil {
 		return time.Hour, nil // nobody listens any more
 	}
@@ -58,11 +59,7 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 	if s.Twin() != nil {
 		return s.cfg.pingEvery(), nil // what it publishes is not ours to delete
 	}
-	now := time.Now()
 	p := s.plan(have)
-	for key := range p.confirmed {
-		s.own.unpin(key, now)
-	}
 	for _, claim := range p.claims { // first, for an endpoint counts only under a claim
 		owner, err := s.publishClaim(ctx, epoch, claim)
 		if err != nil {
@@ -99,6 +96,15 @@ func (s *Store) publishOnce(ctx context.Context) (next time.Duration, err error)
 		}
 	}
 	return next, nil
+}
+
+// confirm ends the grace of the claims that the Checkpoint has. It does not wait until something may be published: who gives a
+// claim up meanwhile is not to wait for the grace's end.
+func (s *Store) confirm() {
+	now := time.Now()
+	for key := range wantClaims(s.cp.Local(), s.cfg.Self) {
+		s.own.unpin(key, now)
+	}
 }
 
 func batchSize(writes []write) int {

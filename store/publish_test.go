@@ -111,6 +111,28 @@ func TestPublisherReleasesClaims(t *testing.T) {
 	}
 }
 
+// What a host takes and gives up before it may publish, for it has just started, goes as soon as it may: not after the grace.
+func TestAClaimGivenUpBeforeTheFirstWordIsReleasedWithIt(t *testing.T) {
+	s := embeddedServer(t)
+	a := s.join(t, hostA, func(c *Config) { c.ClaimGrace = time.Hour })
+	mustCreate(t, a, testNetwork("default", "10.42.0.0/16"))
+	eventually(t, "the end of the start", func() bool { return a.settled.Load() != nil })
+	later := time.Now().Add(time.Hour)
+	a.settled.Store(&later)
+	static := AddrKey{"default", netip.MustParseAddr("10.42.0.9")}
+	if owner, err := a.ClaimStatic(callCtx(t), static); err != nil || owner != hostA {
+		t.Fatal(owner, err)
+	}
+	a.await(t, "the claim", func(snap *Snapshot) bool { return len(snap.Statics) == 1 })
+	mustUpdate(t, a.cp, func(l *Local) { l.Statics[static] = Claim{} })
+	eventually(t, "the publisher's look", func() bool { return a.own.pinned(staticKey(static).String(), time.Hour) == 0 })
+	mustUpdate(t, a.cp, func(l *Local) { delete(l.Statics, static) })
+	now := time.Now()
+	a.settled.Store(&now)
+	poke(a.publish)
+	a.await(t, "its release", func(snap *Snapshot) bool { return len(snap.Statics) == 0 })
+}
+
 func TestPublisherLeavesAFreshClaimAlone(t *testing.T) {
 	s := embeddedServer(t)
 	a, b := s.join(t, hostA), s.join(t, hostB)
