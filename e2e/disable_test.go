@@ -86,11 +86,12 @@ func (s *suite) disabled(t *testing.T, h *testnet.Host, change func() error, fro
 	}
 }
 
-// interfaces is what the containers see of their links: index, peer's index, addresses and routes.
+// interfaces is what the containers see of their links: index, peer's index, MAC, MTU, addresses and routes, but not whether
+// they have a carrier, which the kernel tells late.
 func interfaces(t *testing.T, all ...*testnet.Container) (text string) {
 	t.Helper()
 	for _, c := range all {
-		out, err := c.Exec(t.Context(), "sh", "-c", "ip addr show eth0; ip route")
+		out, err := c.Exec(t.Context(), "sh", "-c", "cd /sys/class/net/eth0; cat ifindex iflink address mtu; ip -o -4 addr show eth0; ip route | sed 's/ linkdown//'")
 		if err != nil {
 			t.Fatal(err)
 		}
