@@ -9,7 +9,8 @@
 //	    └──────────────── every Raise: maybe it is larger now ───┘
 //
 // An MTU that was found stays in force until a search has missed it twice more: with the validation that is three losses in a
-// row, while smaller packets of the same second arrive.
+// row, while smaller packets of the same second arrive. A round without any answer says nothing about sizes: a search that is
+// cut short by one begins again.
 package pathmtu
 
 import (
@@ -52,6 +53,7 @@ type Search struct {
 	raise    time.Duration // of the next look for a larger value
 	asked    []int         // sizes of the round under way, descending
 	again    bool          // they were asked before, and not answered
+	heard    bool          // something has been answered since they were asked
 	best     int           // the largest size that was answered in this search
 	fails    int           // the smallest size above best that was not answered in this search; 0: before the first judgement
 }
@@ -80,6 +82,7 @@ func (s *Search) restart(now time.Duration) {
 
 // Answered takes the answer to a probe of the given size.
 func (s *Search) Answered(size int) {
+	s.heard = true
 	if size <= s.max {
 		s.best = max(s.best, size)
 	}
@@ -93,7 +96,7 @@ func (s *Search) Tick(now time.Duration) (probes []int, next time.Duration) {
 	}
 	if s.asked != nil {
 		if s.repeat() {
-			s.due = now + Wait
+			s.heard, s.due = false, now+Wait
 			return s.asked, s.due
 		}
 		s.judge(now)
@@ -111,7 +114,7 @@ func (s *Search) Tick(now time.Duration) (probes []int, next time.Duration) {
 	if s.settled || s.fails == 0 {
 		s.best = 0 // a new question; a refinement goes on from what it knows
 	}
-	s.due = now + Wait
+	s.heard, s.due = false, now+Wait
 	return s.asked, s.due
 }
 
@@ -161,6 +164,9 @@ func (s *Search) judge(now time.Duration) {
 	case s.settled: // it passes; or nothing does, which says nothing about sizes
 	case s.best == 0:
 		s.lost = min(s.lost+1, tries)
+	case !s.heard: // in the middle of a search, which what was asked then would narrow for nothing
+		s.restart(now)
+		s.lost = 1
 	case len(s.asked) == 1: // a dead tunnel has come to life
 		s.restart(now)
 	case s.best < Min && s.fails == 0:

@@ -161,3 +161,29 @@ func TestASettledSearchIsQuiet(t *testing.T) {
 		t.Errorf("%d probes in %v, want at most %d", sent, Raise, want)
 	}
 }
+
+// TestACutInTheMiddleOfASearch: a tunnel that is cut between two probes of the first burst, or between two rounds, has not become
+// narrower; what a search was short of then is found out within seconds, not at the next look for a larger value.
+func TestACutInTheMiddleOfASearch(t *testing.T) {
+	for _, mtu := range []int{1438, 1400, 1337} {
+		for first := range 20 { // probes of the first burst that are lost: the larger ones
+			for silent := 1; silent < 6; silent++ { // rounds after it without any answer
+				s := New(1438)
+				now := time.Duration(0)
+				for round := 0; round <= silent; round++ {
+					probes, next := s.Tick(now)
+					for i, size := range probes {
+						if round == 0 && i >= first && size <= mtu {
+							s.Answered(size)
+						}
+					}
+					now = next
+				}
+				path{mtu: mtu}.run(s, now, now+20*time.Second)
+				if got := s.MTU(); got > mtu || got < mtu-exact || !s.Settled() {
+					t.Errorf("path %d, %d probes lost, %d rounds silent: %d, settled %v", mtu, first, silent, got, s.Settled())
+				}
+			}
+		}
+	}
+}
