@@ -28,6 +28,8 @@ const (
 	TunnelPrefix = "ms-"
 	// NftTable is the name of our nftables table (family inet), in the router namespace and in the host's.
 	NftTable = "meshsec"
+	// coverTable stands in for the host's while that is replaced.
+	coverTable = NftTable + "-cover"
 	// AddrLabel is the label of our addresses on lo; the kernel wants it to start with the link's name.
 	AddrLabel = "lo:" + NftTable
 	// IfIDBase is the first of the 65,536 xfrm if_ids and reqids that are ours.

@@ -70,8 +70,12 @@ func purgeGuard() error {
 	if err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: NftTable})
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	for _, name := range []string{NftTable, coverTable} {
+		table := &nftables.Table{Family: nftables.TableFamilyINet, Name: name}
+		c.AddTable(table) // so that deleting it succeeds when there is none
+		c.DelTable(table)
+	}
+	if err := c.Flush(); err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
 	return nil

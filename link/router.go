@@ -77,6 +77,7 @@ func OpenRouter(path string, opts ...Option) (_ *Router, err error) {
 	}
 	r.guard.ns, r.filter.ns, r.sources.ns, r.routes.ns = r.hostNS, r.ns, r.ns, r.ns
 	r.guard.family, r.filter.family, r.sources.family = nftables.TableFamilyINet, nftables.TableFamilyINet, nftables.TableFamilyBridge
+	r.guard.covered = true
 	if err := r.Do(r.setBaseSysctls); err != nil {
 		return nil, err
 	}

@@ -13,12 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ruleset is our nftables table in one namespace. It is replaced as a whole, in one transaction, so that every packet
-// meets either the old or the new one.
+// ruleset is our nftables table in one namespace. It is replaced as a whole, in one transaction. That does not do for every packet:
+// the chains of the old and of the new table are both hooks meanwhile, and one that has passed the new when it was not yet in
+// force may come to the old when that is no more (net/netfilter/nf_tables_core.c, nft_do_chain, looks at the generation anew for each
+// chain). Tables that accept what no rule of theirs drops have to be covered.
 type ruleset struct {
-	ns     netns.NsHandle
-	family nftables.TableFamily
-	mu     sync.Mutex
+	ns      netns.NsHandle
+	family  nftables.TableFamily
+	covered bool // a copy of the new table is in force while the table is replaced
+	mu      sync.Mutex
 	// written is what the table was last built from; seen is what the kernel listed right after that. As long as the
 	// kernel still lists the same bytes, nobody has touched it. Both are empty at first: an agent's first call writes.
 	written string
@@ -34,24 +37,46 @@ func (s *ruleset) set(text string, build func(*nftables.Conn, *nftables.Table) e
 		}
 	}
 	s.written = ""
-	conn, table, err := s.open()
-	if err != nil {
+	if s.covered {
+		if err := s.replace(coverTable, build); err != nil {
+			return err
+		}
+	}
+	if err := s.replace(NftTable, build); err != nil {
 		return err
 	}
-	// Added first so that deleting it succeeds when there is none.
-	conn.AddTable(table)
-	conn.DelTable(table)
-	conn.AddTable(table)
-	if err := build(conn, table); err != nil {
-		return fmt.Errorf("nftables: %w", err)
+	if s.covered {
+		if err := s.replace(coverTable, nil); err != nil {
+			return err
+		}
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("nftables table %s: %w", NftTable, err)
-	}
+	var err error
 	if s.seen, err = s.fingerprint(sets); err != nil {
 		return fmt.Errorf("nftables table %s: read back: %w", NftTable, err)
 	}
 	s.written = text
+	return nil
+}
+
+// replace makes the table of that name in one transaction, in place of one that may be there; without build there is none then.
+func (s *ruleset) replace(name string, build func(*nftables.Conn, *nftables.Table) error) error {
+	conn, table, err := s.open()
+	if err != nil {
+		return err
+	}
+	table.Name = name
+	// Added first so that deleting it succeeds when there is none.
+	conn.AddTable(table)
+	conn.DelTable(table)
+	if build != nil {
+		conn.AddTable(table)
+		if err := build(conn, table); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("nftables table %s: %w", name, err)
+	}
 	return nil
 }
 
