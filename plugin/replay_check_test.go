@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -102,8 +103,23 @@ func (m *model) left(r *rig) string {
 			return fmt.Sprint("static ", k)
 		}
 	}
-	if veths, _ := r.links.Veths(); len(veths) > len(local.Endpoints) {
-		return fmt.Sprint("veths ", veths)
+	for name := range local.Unused {
+		return "a deletion still to be made, of network " + name
+	}
+	ends := map[string]bool{}
+	for id := range local.Endpoints {
+		_, router := link.EndpointLink(id)
+		ends[router] = true
+	}
+	veths, _ := r.links.Veths()
+	for _, end := range veths {
+		if !ends[end] {
+			return "veth " + end
+		}
+	}
+	if len(m.networks)+len(m.pools) == 0 && len(local.Networks)+len(local.Pools)+len(local.Leases)+
+		len(local.Blocks)+len(local.Statics)+len(local.Endpoints)+len(veths) > 0 {
+		return fmt.Sprintf("all is removed, and the checkpoint has %+v", local.Networks)
 	}
 	return m.facts(r, here)
 }

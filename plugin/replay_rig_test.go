@@ -1,17 +1,22 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meshsec/meshsec/driver"
 	"github.com/meshsec/meshsec/ipam"
@@ -95,36 +100,59 @@ func freePort(t *testing.T) int {
 // rig is a host's plugin with both drivers and the store behind it; only the links are not real.
 type rig struct {
 	*docker
-	cp    *store.Checkpoint
-	st    *store.Store
-	links *links
+	c           cluster
+	environment string
+	path        string // of the checkpoint
+	crashes     int
+	cp          *store.Checkpoint
+	st          *store.Store
+	links       *links
+	stop        func() error // ends what runs and waits for it
 }
 
 // host starts a rig in the named environment.
 func (c cluster) host(t *testing.T, environment string) *rig {
 	t.Helper()
-	cp, err := store.OpenCheckpoint(filepath.Join(t.TempDir(), "replay.db"))
+	r := &rig{c: c, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
+	s := New(socket(t), quiet(io.Discard), Options{})
+	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
+	r.docker = serve(t, s)
+	cp, err := store.OpenCheckpoint(r.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := cp.Close(); err != nil {
-			t.Errorf("checkpoint: %v", err)
-		}
-	})
 	if err := cp.Update(func(l *store.Local) error { l.Identity = c.id; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	tls, err := c.id.ClientTLS()
+	if err := cp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.run(t)
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// run does what the agent does at its start.
+func (r *rig) run(t *testing.T) {
+	t.Helper()
+	cp, err := store.OpenCheckpoint(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tls, err := r.c.id.ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := quiet(io.Discard)
-	st, err := store.Open(store.Config{Environment: environment, Endpoints: c.endpoints, TLS: tls, Self: c.id.HostID, ClaimGrace: 2 * time.Second}, cp, log)
+	st, err := store.Open(store.Config{Environment: r.environment, Endpoints: r.c.endpoints, TLS: tls, Self: r.c.id.HostID, ClaimGrace: 2 * time.Second}, cp, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{cp: cp, st: st, links: &links{veths: map[string]link.Veth{}}}
+	r.cp, r.st = cp, st
 	pools := []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}
 	for i := range 16 {
 		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
@@ -133,27 +161,47 @@ func (c cluster) host(t *testing.T, environment string) *rig {
 	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Log: log})
 
 	ctx, cancel := context.WithCancel(context.Background())
-	var group sync.WaitGroup
+	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{st.Run, addresses.Run, networks.Run} {
-		group.Go(func() {
-			if err := run(ctx); err != nil {
-				t.Errorf("%v", err)
-			}
-		})
+		group.Go(func() error { return run(ctx) })
 	}
-	t.Cleanup(func() { cancel(); group.Wait() })
+	r.stop = func() error {
+		cancel()
+		return errors.Join(group.Wait(), cp.Close())
+	}
+	r.SetBackend(networks, addresses)
+}
 
-	s := New(socket(t), log, Options{})
-	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
-	s.SetBackend(networks, addresses)
-	r.docker = serve(t, s)
-	r.until(t, "first list of facts", func() string {
-		if r.st.Snapshot().Revision == 0 {
-			return "none yet"
+// crash does what kill -9 and the next start do: etcd hears nothing more, also no farewell, all that is not on disk is lost, and
+// the links stay. The socket's server, which knows nothing of networks, stays, too.
+func (r *rig) crash(t *testing.T) {
+	t.Helper()
+	_ = r.st.Close()
+	r.crashes++
+	path := fmt.Sprintf("%s/replay%d.db", filepath.Dir(r.path), r.crashes)
+	for _, end := range []string{"", ".snapshot"} {
+		if err := os.WriteFile(path+end, still(t, r.path+end), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		return ""
-	})
-	return r
+	}
+	_ = r.stop() // what it writes now goes to files that nobody reads again
+	r.path = path
+	r.run(t)
+}
+
+// still is what a file that is being written holds at one moment.
+func still(t *testing.T, path string) []byte {
+	t.Helper()
+	for before := []byte(nil); ; {
+		now, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(before, now) {
+			return now
+		}
+		before = now
+	}
 }
 
 // until waits for check to find nothing.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // step is a recorded call.
@@ -40,40 +42,85 @@ func steps(t *testing.T, path string) []step {
 	return out
 }
 
+// traces are the names of all recordings.
+func traces(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/traces/*.jsonl")
+	if err != nil || len(files) != 26 {
+		t.Fatalf("traces: %v %v", files, err)
+	}
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".jsonl"))
+	}
+	return names
+}
+
 // TestReplay plays what real engines were recorded to send, call by call, to the whole plugin: each call once, then each
 // call twice (invariant 8: calls are idempotent). In the end nothing is left of the networks that were removed.
 func TestReplay(t *testing.T) {
-	traces, err := filepath.Glob("testdata/traces/*.jsonl")
-	if err != nil || len(traces) < 20 {
-		t.Fatalf("traces: %v %v", traces, err)
-	}
-	c := startCluster(t)
-	for _, path := range traces {
-		name := strings.TrimSuffix(filepath.Base(path), ".jsonl")
-		for _, times := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%s/%d", name, times), func(t *testing.T) {
-				r := c.host(t, fmt.Sprintf("%s-%d", name, times))
-				m := newModel()
-				command := ""
-				for _, s := range steps(t, path) {
-					if s.Command != "" {
-						command = s.Command
-					}
-					if s.Method == "" {
-						continue
-					}
-					if err := m.play(t, r, s, times); err != nil {
-						t.Fatalf("line %d, after %q: %v", s.line, command, err)
-					}
-				}
-				r.until(t, "after the trace", func() string { return m.left(r) })
-			})
+	var all []replay
+	for _, trace := range traces(t) {
+		for times := range 2 {
+			all = append(all, replay{trace: trace, name: fmt.Sprint(times + 1), how: func(int, string) manner { return manner{again: times == 1} }})
 		}
 	}
+	playAll(t, all)
 }
 
-// play makes one call, as often as said.
-func (m *model) play(t *testing.T, r *rig, s step, times int) error {
+// replay is a trace and the manner in which its calls are made, by their number and method.
+type replay struct {
+	trace, name string
+	how         func(n int, method string) manner
+}
+
+// manner is how a call is made.
+type manner struct {
+	again bool // twice
+	crash bool // the plugin is killed after the first time
+}
+
+func (m manner) times() int {
+	if m.again {
+		return 2
+	}
+	return 1
+}
+
+// playAll plays traces, each to a plugin in an environment of its own, some at the same time: most of it is waiting.
+func playAll(t *testing.T, all []replay) {
+	t.Helper()
+	c := startCluster(t)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, p := range all {
+		group.Go(func() error {
+			t.Run(p.trace+"/"+p.name, func(t *testing.T) { p.play(t, c.host(t, p.trace+"-"+p.name)) })
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func (p replay) play(t *testing.T, r *rig) {
+	m := newModel()
+	command, calls := "", 0
+	for _, s := range steps(t, filepath.Join("testdata", "traces", p.trace+".jsonl")) {
+		if s.Command != "" {
+			command = s.Command
+		}
+		if s.Method == "" {
+			continue
+		}
+		if err := m.play(t, r, s, p.how(calls, s.Method)); err != nil {
+			t.Fatalf("line %d, after %q: %v", s.line, command, err)
+		}
+		calls++
+	}
+	r.until(t, "after the trace", func() string { return m.left(r) })
+}
+
+// play makes one call, in the manner that is said.
+func (m *model) play(t *testing.T, r *rig, s step, how manner) error {
 	t.Helper()
 	req, err := parse(s.Request)
 	if err != nil {
@@ -96,8 +143,11 @@ func (m *model) play(t *testing.T, r *rig, s step, times int) error {
 	}
 	want := m.expect(s.Method, req, resp)
 	var first fields
-	for i := range times {
+	for i := range how.times() {
 		status, text, errText := r.ask(t, s.Method, string(body))
+		if i == 0 && how.crash {
+			r.crash(t)
+		}
 		reply, err := parse(json.RawMessage(text))
 		switch ok := status == http.StatusOK; {
 		case err != nil:
