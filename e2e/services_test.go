@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
@@ -211,71 +209,4 @@ func TestComplaint11NamesAreThereFromTheFirstMoment(t *testing.T) {
 			t.Errorf("start %d: %q, %v", i, out, err)
 		}
 	}
-}
-
-// TestServicesThroughFaults: an agent that is killed answers again at once, from its checkpoint also without etcd; names stay
-// through a partition and are right again when it heals; a host that is gone is not answered.
-func TestServicesThroughFaults(t *testing.T) {
-	s := own(t, 3)
-	if err := s.joinAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	founder, here, there := s.Hosts[0], s.Hosts[1], s.Hosts[2]
-	one := start(t, founder, mesh, "one", "--network-alias", "pair")
-	two := start(t, there, mesh, "two", "--network-alias", "pair")
-	asker := start(t, here, mesh, "asker", useful...)
-	finds(t, asker, "pair", one.Addr.String(), two.Addr.String())
-
-	again := func(what string) {
-		t.Helper()
-		if _, err := here.KillAgent(unix.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		finds(t, asker, "two", two.Addr.String())
-		t.Logf("figure: %s: names %.2f s after the kill, dockerd's new start of the plugin among it", what, time.Since(began).Seconds())
-	}
-	again("agent killed")
-
-	// Partition: this host sees nobody for a while.
-	if err := s.SetPort(t.Context(), here, false); err != nil {
-		t.Fatal(err)
-	}
-	three := start(t, there, mesh, "three")
-	for end := time.Now().Add(12 * time.Second); time.Now().Before(end); {
-		if got, err := dig(t, asker, "@"+service, "two"); err != nil || len(got) != 1 {
-			t.Fatalf("cut off: %v, %v", got, err)
-		}
-	}
-	again("cut off, agent killed")
-	if got, err := dig(t, asker, "@"+service, "_age.meshsec.internal", "TXT"); err != nil || !strings.Contains(strings.Join(got, " "), "etcd=false") {
-		t.Errorf("age: %v, %v", got, err)
-	}
-	if err := s.SetPort(t.Context(), here, true); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	finds(t, asker, "three", three.Addr.String())
-	t.Logf("figure: %.2f s after the partition healed", time.Since(began).Seconds())
-
-	// A host dies: its names go, others' with the same name stay.
-	if err := s.SetPort(t.Context(), there, false); err != nil {
-		t.Fatal(err)
-	}
-	began = time.Now()
-	err := testnet.Until(t.Context(), 90*time.Second, func() error {
-		got, err := dig(t, asker, "@"+service, "pair")
-		if err == nil && strings.Join(got, " ") != one.Addr.String() {
-			err = fmt.Errorf("found %v", got)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("figure: a dead host's names went after %.0f s", time.Since(began).Seconds())
-	if err := s.SetPort(t.Context(), there, true); err != nil {
-		t.Fatal(err)
-	}
-	finds(t, asker, "pair", one.Addr.String(), two.Addr.String())
 }

@@ -46,7 +46,7 @@ var All = []Setting{
 	{"PPK_OLD", "", "a second PPK that is accepted while PPK is being changed on all hosts, or `none`: hosts without one are accepted", true},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},
 	{"HOST_NAME", "", "this host's name in the environment; empty: the host's own name", false},
-	{"HOST_GRACE", "24h", "how long a host may be gone, from etcd and from its tunnel, before its routes are withdrawn; 1m or more", false},
+	{"HOST_GRACE", "24h", "how long a host may be gone, from etcd and from its tunnel, before its routes are withdrawn and its names not answered; 1m or more", false},
 	{"SERVICES", "dns,metadata", "what this host serves its containers at 169.254.169.250: dns, metadata; off turns both off", false},
 	{"DOMAIN", "meshsec.internal", "domain of the names of containers and hosts", false},
 	{"METADATA_TOKEN", TokenOptional, "optional, or required: containers must show a token to ask for metadata", false},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
@@ -52,6 +53,7 @@ type node struct {
 	ipam       *ipam.IPAM
 	driver     *driver.Driver
 	services   services
+	lostHosts  atomic.Pointer[map[string]bool] // by ID; replaced, never changed
 
 	closers []func() error // in the order in which things were opened
 	stop    context.CancelFunc

@@ -20,8 +20,7 @@ import (
 // services are what this host serves its containers at link.ServiceAddr, and the directory that they answer from.
 type services struct {
 	board *directory.Board
-	lost  map[string]bool // of the last look
-	dns   *dns.Server     // nil: turned off
+	dns   *dns.Server // nil: turned off
 	udp   *net.UDPConn
 	tcp   net.Listener
 
@@ -167,7 +166,9 @@ func (n *node) keepDirectory(ctx context.Context) error {
 			late = nil
 			continue
 		case <-tick.C:
-			n.services.lost = n.lostHosts()
+			if n.lookForLost() {
+				n.mesh.Kick()
+			}
 			continue
 		case <-own:
 			n.directOwn()
@@ -198,39 +199,15 @@ func (n *node) direct() {
 	s := &n.services
 	now, _ := s.board.Now()
 	snap, local := n.store.Snapshot(), n.checkpoint.Local()
-	if !now.Of(snap, local, s.lost) {
-		s.board.Set(now.Next(snap, local, s.lost))
+	if lost := n.lostNow(); !now.Of(snap, local, lost) {
+		s.board.Set(now.Next(snap, local, lost))
 	}
 }
 
 // directOwn brings in what has changed on this host, at once: a container that starts may ask before there are routes to it.
 func (n *node) directOwn() {
 	now, _ := n.services.board.Now()
-	n.services.board.Set(now.Next(now.Snapshot(), n.checkpoint.Local(), n.services.lost))
-}
-
-// lostHosts are those that are down: etcd has lost them, and so has this host. Who has lost etcd only is not. What can't be
-// known, because this host is cut off itself, stays as it was.
-func (n *node) lostHosts() map[string]bool {
-	snap := n.store.Snapshot()
-	if ok, _ := n.store.Healthy(); !ok || snap.FromDisk {
-		return n.services.lost
-	}
-	silent := map[string]bool{}
-	for id := range snap.Hosts {
-		if id != n.id.HostID && !snap.Alive[id] {
-			silent[id] = true
-		}
-	}
-	if len(silent) == 0 {
-		return nil
-	}
-	for _, p := range n.peers() {
-		if p.State == "up" {
-			delete(silent, p.ID)
-		}
-	}
-	return silent
+	n.services.board.Set(now.Next(now.Snapshot(), n.checkpoint.Local(), n.lostNow()))
 }
 
 // age is how old the facts are.
