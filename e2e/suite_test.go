@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -193,11 +194,18 @@ func (s *suite) join(ctx context.Context, h *testnet.Host, settings ...string) e
 	return h.InstallPlugin(ctx, slices.Concat(planeSettings(h), settings, []string{"JOIN=" + token})...)
 }
 
-// createMesh makes the network with the README's command, and flags.
+// createMesh makes the network with the README's command, and flags. On a slow machine an agent may take longer to start than a
+// call of dockerd's waits for it.
 func createMesh(ctx context.Context, h *testnet.Host, flags ...string) error {
-	return testnet.Patiently(ctx, func() error {
-		_, err := h.Docker(ctx, with(append(flags, mesh)...)...)
-		return err
+	return testnet.Until(ctx, patience, func() error {
+		err := testnet.Patiently(ctx, func() error {
+			_, err := h.Docker(ctx, with(append(flags, mesh)...)...)
+			return err
+		})
+		if err == nil || strings.Contains(err.Error(), "meshsec is starting") {
+			return err
+		}
+		return testnet.Final(err)
 	})
 }
 
