@@ -69,5 +69,6 @@ func parseRoute(b []byte) (dst netip.Prefix, row routeRow, ok bool) {
 			})
 		}
 	})
-	return netip.PrefixFrom(to, int(b[1])), row, true
+	dst = netip.PrefixFrom(to, int(b[1]))
+	return dst, row, dst.IsValid()
 }
