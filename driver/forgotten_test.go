@@ -24,7 +24,7 @@ func dockerRig(t *testing.T) (*rig, *dockerd, string) {
 	return r, e, r.network(net1, "blue")
 }
 
-func TestEndpointsThatDockerForgot(t *testing.T) {
+func TestCase23EndpointsThatDockerForgot(t *testing.T) {
 	r, e, pool := dockerRig(t)
 	lost := r.start(net1, pool, ep1, "web")
 	r.start(net1, pool, ep2, "db")
@@ -100,7 +100,7 @@ func TestNothingIsCollectedBetweenCreateEndpointAndItsListing(t *testing.T) {
 	}
 }
 
-func TestNetworksThatDockerForgot(t *testing.T) {
+func TestCase23NetworksThatDockerForgot(t *testing.T) {
 	r, e, pool := dockerRig(t)
 	r.start(net1, pool, ep1, "web")
 	e.set(net1, "cccc", "web", ep1)
@@ -131,5 +131,30 @@ func TestNothingIsKeptOfWhatIsDeleted(t *testing.T) {
 	}
 	if err := r.look(time.Second); err != nil || len(r.driver.missing) != 0 {
 		t.Errorf("%v missing, %v", r.driver.missing, err)
+	}
+}
+
+// TestANetworkThatDockerGaveUp is deleted when Docker says that it has none, and only then.
+func TestANetworkThatDockerGaveUp(t *testing.T) {
+	r, e, _ := dockerRig(t)
+	e.set(net1)
+	if r.driver.Abandoned(t.Context(), net1) {
+		t.Error("deleted, though Docker has it")
+	}
+	e.forget(net1)
+	e.fail(500)
+	if r.driver.Abandoned(t.Context(), net1) || len(r.Local().Networks) != 1 {
+		t.Error("deleted without an answer")
+	}
+	e.fail(0)
+	if !r.driver.Abandoned(t.Context(), net1) {
+		t.Error("not deleted")
+	}
+	r.empty()
+	r.docker = nil
+	r.open()
+	r.network(net2, "blue")
+	if r.driver.Abandoned(t.Context(), net2) {
+		t.Error("deleted without an API")
 	}
 }

@@ -116,6 +116,25 @@ func (d *Driver) lost(id string, since time.Time, missing bool) bool {
 	return true
 }
 
+// Abandoned deletes a network of this host if Docker has none of that ID, and says whether it did. For a network that has just been
+// given up by Docker, which the comparison would take some minutes to be sure of. It takes half a second at most, and
+// no lock of Docker's keeps the answer back, so that a call of dockerd's may wait for it.
+func (d *Driver) Abandoned(ctx context.Context, id string) bool {
+	if d.o.Docker == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second/2)
+	defer cancel()
+	if _, err := d.o.Docker.Endpoints(ctx, id); !errors.Is(err, engine.ErrForgotten) {
+		return false
+	}
+	if err := d.DeleteNetwork(ctx, id); err != nil {
+		d.log(err, "a network that docker gave up is still here")
+		return false
+	}
+	return true
+}
+
 // compareNetwork compares one network with its list.
 func (d *Driver) compareNetwork(n store.LocalNetwork, list map[string]engine.Attached) (complete bool, err error) {
 	complete = true

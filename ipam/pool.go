@@ -44,6 +44,7 @@ func (i *IPAM) RequestPool(ctx context.Context, req PoolRequest) (PoolReply, err
 	if w.sub.IsValid() && !within(w.sub, fact.Pool) {
 		return PoolReply{}, fmt.Errorf("--ip-range %v is not inside the pool %v of network %s", w.sub, fact.Pool, fact.Name)
 	}
+	i.abandoned(ctx, local, fact.Name)
 	now := i.o.Now()
 	id := w.id(fact.Name, fact.Pool)
 	err = i.cp.Update(func(l *store.Local) error {
@@ -98,16 +99,32 @@ func (i *IPAM) bound(id string, pool netip.Prefix, now time.Time) error {
 }
 
 // ReleasePool gives the pool back with all of its addresses and this host's claims in the network. An unknown pool is no
-// error. While a Docker network uses the pool nothing happens: DeleteNetwork, which Docker sends next, gives all back. If it
-// does not come, the release was one of a second Docker network that got the same pool and was refused.
+// error. While a Docker network uses the pool it is only noted: DeleteNetwork, which Docker sends next, gives all back. If it
+// does not come, the release was one of a second Docker network that got the same pool and was refused, or one of a network
+// whose creation failed for Docker although it was done here: an agent that was killed has not answered.
 func (i *IPAM) ReleasePool(_ context.Context, id string) error {
 	i.pooling.Lock()
 	defer i.pooling.Unlock()
 	delete(i.asked, id)
 	return i.cp.Update(func(l *store.Local) error {
-		if pool, ok := l.Pools[id]; ok && errHere(l, pool.Network) == nil {
+		pool, ok := l.Pools[id]
+		switch {
+		case !ok:
+		case errHere(l, pool.Network) == nil:
 			l.DropNetwork(pool.Network)
+		default:
+			pool.Released = i.o.Now()
+			l.Pools[id] = pool
 		}
 		return nil
 	})
+}
+
+// abandoned makes way for a network that is already on this host if Docker has given its pool back and has forgotten it.
+func (i *IPAM) abandoned(ctx context.Context, l *store.Local, network string) {
+	for id, n := range l.Networks {
+		if n.Network == network && !l.Pools[n.PoolID].Released.IsZero() && i.o.Abandoned != nil && i.o.Abandoned(ctx, id) {
+			return
+		}
+	}
 }

@@ -144,3 +144,35 @@ func TestEmptyBlocksAreReturnedAfterADay(t *testing.T) {
 	r.Wait("etcd to follow", func() bool { return len(r.Store.Snapshot().Blocks) == 0 })
 	r.mustAddress(id, "")
 }
+
+// TestARequestForANetworkThatDockerGaveUp: the network is on this host, and Docker, which got no answer to its creation, has given
+// the pool back. A second network for a pool that Docker has not given back is refused without a question.
+func TestARequestForANetworkThatDockerGaveUp(t *testing.T) {
+	r := newRig(t, teststore.New(t), "one")
+	asked, gone := 0, false
+	r.ipam.o.Abandoned = func(_ context.Context, id string) bool {
+		asked++
+		if gone {
+			r.update(func(l *store.Local) {
+				delete(l.Networks, id)
+				l.DropNetwork("blue")
+			})
+		}
+		return gone
+	}
+	id := r.network("", "", OptionNetwork, "blue")
+	_, err := r.pool("", "", OptionNetwork, "blue")
+	refused(t, err, "already on this host")
+	if asked != 0 {
+		t.Error("asked about a network that is in use")
+	}
+	if err := r.ipam.ReleasePool(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.pool("", "", OptionNetwork, "blue")
+	refused(t, err, "already on this host")
+	gone = true
+	if got := r.mustPool("", "", OptionNetwork, "blue"); got.ID != id || asked != 2 || !r.Local().Pools[id].Released.IsZero() {
+		t.Errorf("%+v after %d questions", got, asked)
+	}
+}

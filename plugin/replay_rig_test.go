@@ -13,12 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/ipam"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
@@ -103,11 +105,13 @@ type rig struct {
 	c           cluster
 	environment string
 	path        string // of the checkpoint
-	crashes     int
+	images      int
+	engine      *engine.Client // nil: it has no API
 	cp          *store.Checkpoint
 	st          *store.Store
 	links       *links
 	stop        func() error // ends what runs and waits for it
+	later       atomic.Int64 // how far the drivers' clock is ahead, in nanoseconds
 }
 
 // host starts a rig in the named environment.
@@ -157,8 +161,8 @@ func (r *rig) run(t *testing.T) {
 	for i := range 16 {
 		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
 	}
-	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Log: log})
-	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Log: log})
+	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Docker: r.engine, Now: r.now, Log: log})
+	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Log: log})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)
@@ -172,20 +176,35 @@ func (r *rig) run(t *testing.T) {
 	r.SetBackend(networks, addresses)
 }
 
+func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.later.Load())) }
+
 // crash does what kill -9 and the next start do: etcd hears nothing more, also no farewell, all that is not on disk is lost, and
 // the links stay. The socket's server, which knows nothing of networks, stays, too.
 func (r *rig) crash(t *testing.T) {
 	t.Helper()
 	_ = r.st.Close()
-	r.crashes++
-	path := fmt.Sprintf("%s/replay%d.db", filepath.Dir(r.path), r.crashes)
+	r.start(t, r.image(t))
+}
+
+// image writes down what is on the disk now, and says where.
+func (r *rig) image(t *testing.T) (path string) {
+	t.Helper()
+	r.images++
+	path = fmt.Sprintf("%s/replay%d.db", filepath.Dir(r.path), r.images)
 	for _, end := range []string{"", ".snapshot"} {
 		if err := os.WriteFile(path+end, still(t, r.path+end), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return path
+}
+
+// start starts a new agent, with an image of the old one's disk.
+func (r *rig) start(t *testing.T, image string) {
+	t.Helper()
+	_ = r.st.Close()
 	_ = r.stop() // what it writes now goes to files that nobody reads again
-	r.path = path
+	r.path = image
 	r.run(t)
 }
 

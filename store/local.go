@@ -46,6 +46,8 @@ type LocalPool struct {
 	Fact      Network      `json:"fact"`                // the network: as proposed, and as it is once Confirmed
 	Confirmed bool         `json:"confirmed,omitempty"` // a CreateNetwork has named it
 	Since     time.Time    `json:"since,omitzero"`
+	// Released is when Docker gave a Confirmed pool back, which it does before it deletes the network.
+	Released time.Time `json:"released,omitzero"`
 }
 
 // LeaseKind says what an address was handed out for.

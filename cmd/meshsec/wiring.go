@@ -92,7 +92,8 @@ func (n *node) openDrivers(p paths) error {
 		Sandbox: n.sandbox(p),
 		Log:     n.log,
 	})
-	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting, Log: n.log})
+	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting,
+		Abandoned: n.driver.Abandoned, Log: n.log})
 	fact, err := n.hostFact()
 	if err != nil {
 		return err
