@@ -99,7 +99,7 @@ func TestWithoutDockersSocketTheProtocolsNameIsKept(t *testing.T) {
 	r.Wait("the name", func() bool { return r.fact(ep1).Name == "web" })
 }
 
-func TestAnEngineThatHangsDelaysNoCall(t *testing.T) {
+func TestCase26AnEngineThatHangsDelaysNoCall(t *testing.T) {
 	e, docker := startEngine(t)
 	r := newRig(t, teststore.New(t), "one")
 	r.docker = docker

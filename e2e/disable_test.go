@@ -11,10 +11,10 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// TestDisable: the plugin is disabled under running containers, changed, and enabled again. Nothing crosses in the clear
+// TestCase25DisableAndUpgrade: the plugin is disabled under running containers, changed, and enabled again. Nothing crosses in the clear
 // meanwhile, and then everything is as it was. `docker plugin upgrade` pulls from a registry, so it is not tested here; what
 // it does to the agent is: another binary in the disabled plugin's root, and the same state.
-func TestDisable(t *testing.T) {
+func TestCase25DisableAndUpgrade(t *testing.T) {
 	s := own(t, 2)
 	if err := s.joinAll(t.Context()); err != nil {
 		t.Fatal(err)

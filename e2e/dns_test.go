@@ -41,9 +41,9 @@ func finds(t *testing.T, c *testnet.Container, name string, want ...string) {
 	})
 }
 
-// TestNamesAcrossHosts: a container finds those on other hosts by every kind of name, by Docker's resolver and without it, from
+// TestCase29NamesAcrossHosts: a container finds those on other hosts by every kind of name, by Docker's resolver and without it, from
 // its mesh address, also on an internal network; names appear and go with their containers.
-func TestNamesAcrossHosts(t *testing.T) {
+func TestCase29NamesAcrossHosts(t *testing.T) {
 	s := shared(t)
 	a, b := s.Hosts[0], s.Hosts[1]
 	web := start(t, b, mesh, "web", "--network-alias", "www", "--label", "com.docker.compose.service=front",

@@ -10,8 +10,8 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// TestRunFlags: --mac-address, --network-alias and inspect are as on a bridge network.
-func TestRunFlags(t *testing.T) {
+// TestCase17RunFlags: --mac-address, --network-alias and inspect are as on a bridge network.
+func TestCase17RunFlags(t *testing.T) {
 	s := shared(t)
 	const mac = "02:11:22:33:44:55"
 	c := start(t, s.Hosts[0], mesh, "flags", "--mac-address", mac, "--network-alias", "other")
@@ -45,8 +45,8 @@ func TestRunFlags(t *testing.T) {
 	}
 }
 
-// TestConnect: a running container is connected to a second network and disconnected from it.
-func TestConnect(t *testing.T) {
+// TestCase18Connect: a running container is connected to a second network and disconnected from it.
+func TestCase18Connect(t *testing.T) {
 	s := shared(t)
 	ctx := t.Context()
 	const blue = "blue"
@@ -102,8 +102,8 @@ func TestOutside(t *testing.T) {
 	s.reach(t, start(t, s.Hosts[1], mesh, "far"), c.Addr)
 }
 
-// TestInternal: on an internal network there is no other way than the mesh.
-func TestInternal(t *testing.T) {
+// TestCase17Internal: on an internal network there is no other way than the mesh.
+func TestCase17Internal(t *testing.T) {
 	s := shared(t)
 	const inner = "inner"
 	var all []*testnet.Container

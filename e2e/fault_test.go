@@ -124,8 +124,8 @@ func TestRouterDown(t *testing.T) {
 	s.reach(t, change, to.Addr)
 }
 
-// TestAgentKilled: the agent is killed under traffic; it comes back, the traffic goes on, and what was there stays.
-func TestAgentKilled(t *testing.T) {
+// TestCase21AgentKilled: the agent is killed under traffic; it comes back, the traffic goes on, and what was there stays.
+func TestCase21AgentKilled(t *testing.T) {
 	s := shared(t)
 	from, to, flow := fault(t, s)
 	before := footprint(t, s)

@@ -11,8 +11,8 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// TestFiftyContainers: started at once on two hosts they have fifty addresses, and leave nothing.
-func TestFiftyContainers(t *testing.T) {
+// TestCase19FiftyContainers: started at once on two hosts they have fifty addresses, and leave nothing.
+func TestCase19FiftyContainers(t *testing.T) {
 	s := shared(t)
 	before := footprint(t, s)
 	const each = 25
@@ -55,8 +55,8 @@ func TestFiftyContainers(t *testing.T) {
 	leftNothing(t, s, before)
 }
 
-// TestContainerLife: stop, start, restart and a failed start; nothing is left at the end.
-func TestContainerLife(t *testing.T) {
+// TestCase19ContainerLife: stop, start, restart and a failed start; nothing is left at the end.
+func TestCase19ContainerLife(t *testing.T) {
 	s := shared(t)
 	before := footprint(t, s)
 	near, far := s.Hosts[0], s.Hosts[1]
@@ -84,8 +84,8 @@ func TestContainerLife(t *testing.T) {
 	leftNothing(t, s, before)
 }
 
-// TestDockerdRestart: after a stop and after a kill of dockerd containers come back, and nothing is left of those that do not.
-func TestDockerdRestart(t *testing.T) {
+// TestCase20DockerdRestart: after a stop and after a kill of dockerd containers come back, and nothing is left of those that do not.
+func TestCase20DockerdRestart(t *testing.T) {
 	s := shared(t)
 	before := footprint(t, s)
 	near, far := s.Hosts[2], s.Hosts[1]

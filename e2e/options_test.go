@@ -16,8 +16,8 @@ func network(t *testing.T, h *testnet.Host, name string, flags ...string) {
 	t.Cleanup(func() { removeNetwork(t, h, name) })
 }
 
-// TestAddressOptions: --ip-range, --gateway, --aux-address and --ip are kept, on every host.
-func TestAddressOptions(t *testing.T) {
+// TestCase17AddressOptions: --ip-range, --gateway, --aux-address and --ip are kept, on every host.
+func TestCase17AddressOptions(t *testing.T) {
 	s := shared(t)
 	near, far := s.Hosts[0], s.Hosts[1]
 	const plan = "plan"
@@ -51,8 +51,8 @@ func TestAddressOptions(t *testing.T) {
 	}
 }
 
-// TestIPv6IsRefused: there is no dual stack yet, and what asks for it says so.
-func TestIPv6IsRefused(t *testing.T) {
+// TestCase17IPv6IsRefused: there is no dual stack yet, and what asks for it says so.
+func TestCase17IPv6IsRefused(t *testing.T) {
 	s := shared(t)
 	h := s.Hosts[0]
 	before := footprint(t, s)
@@ -91,8 +91,8 @@ func TestMTUOption(t *testing.T) {
 	}
 }
 
-// TestPublishedPorts: -p with ranges, UDP and an address of the host is Docker's own matter, and seen as on a bridge network.
-func TestPublishedPorts(t *testing.T) {
+// TestCase17PublishedPorts: -p with ranges, UDP and an address of the host is Docker's own matter, and seen as on a bridge network.
+func TestCase17PublishedPorts(t *testing.T) {
 	s := shared(t)
 	h := s.Hosts[0]
 	c := start(t, h, mesh, "ports", "-p", "8100-8102:9000-9002", "-p", "8053:53/udp", "-p", h.Addr.String()+":8443:9000", "-p", "8200-8210:9100")

@@ -51,7 +51,7 @@ func TestPlanes(t *testing.T) {
 			if first {
 				t.Run("Peers", TestPeers)
 				t.Run("VethDeleted", TestVethDeleted)
-				t.Run("AgentKilled", TestAgentKilled)
+				t.Run("AgentKilled", TestCase21AgentKilled)
 				t.Run("HostilePackets", TestHostilePackets)
 				t.Run("PlaintextNotLetIn", TestPlaintextNotLetIn)
 			}

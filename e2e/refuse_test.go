@@ -35,8 +35,8 @@ func TestRefusedNetworks(t *testing.T) {
 	leftNothing(t, s, before)
 }
 
-// TestRefusedAddresses: an address that can't be had is refused with the name of who has it.
-func TestRefusedAddresses(t *testing.T) {
+// TestCase31RefusedAddresses: an address that can't be had is refused with the name of who has it.
+func TestCase31RefusedAddresses(t *testing.T) {
 	s := shared(t)
 	near, far := s.Hosts[0], s.Hosts[1]
 	holder := start(t, far, mesh, "holder", "--ip", "10.42.9.9")

@@ -59,9 +59,9 @@ func TestResolversOfLibc(t *testing.T) {
 	}
 }
 
-// TestServicesOnInternalNetworks: without docker_gwbridge the route is the only one, and DNS is no way out: names of the world
+// TestCase29ServicesOnInternalNetworks: without docker_gwbridge the route is the only one, and DNS is no way out: names of the world
 // are refused until the container is on another network, too.
-func TestServicesOnInternalNetworks(t *testing.T) {
+func TestCase29ServicesOnInternalNetworks(t *testing.T) {
 	s := shared(t)
 	for _, h := range s.Hosts[:2] {
 		if _, err := h.Docker(t.Context(), with("--internal", "--ipam-opt", "meshsec.network=inner", "inner")...); err != nil {

@@ -196,7 +196,11 @@ func TestEtcdAway(t *testing.T) {
 	refused(t, err, "etcd", "127.0.0.1")
 	_, err = r.address(id, "10.50.0.9")
 	refused(t, err, "10.50.0.9", "127.0.0.1")
-	_, err = r.address(id, "10.50.0.250")
+	foreign := "10.50.0.250" // of a block that is not its own, whichever that is
+	if first.Compare(netip.MustParseAddr("10.50.0.240")) > 0 {
+		foreign = "10.50.0.130"
+	}
+	_, err = r.address(id, foreign)
 	refused(t, err, "127.0.0.1")
 	for _, addr := range own { // containers stop and start, also sooner than an address should rest
 		r.release(id, addr)

@@ -16,7 +16,7 @@ import (
 // short is a limit for tests that wait for it to pass.
 const short = grace + 50*time.Millisecond
 
-func TestAnswersBeforeTheBackend(t *testing.T) {
+func TestCase26AnswersBeforeTheBackend(t *testing.T) {
 	d := start(t, nil)
 	for method := range static {
 		if status, reply, _ := d.ask(t, method, "null"); status != http.StatusOK {
@@ -113,7 +113,7 @@ func TestSentence(t *testing.T) {
 }
 
 // One call that panics is answered, logged with its stack, and the process goes on.
-func TestPanic(t *testing.T) {
+func TestCase15Panic(t *testing.T) {
 	var log bytes.Buffer
 	f := &fake{hook: func(_ context.Context, method string) error { panic(method + " went wrong") }}
 	s := New(socket(t), quiet(&log), Options{})

@@ -64,7 +64,7 @@ func TestEachCallSucceeds(t *testing.T) {
 	}
 }
 
-func TestStaticCallsNeedNoBody(t *testing.T) {
+func TestCase1StaticCallsNeedNoBody(t *testing.T) {
 	d := start(t, nil)
 	for method, want := range static {
 		for _, body := range []string{"", "null", "{}", "garbage"} {
@@ -84,7 +84,7 @@ func TestScopes(t *testing.T) {
 }
 
 // Each call with a body that can't be right is an error that says what is wrong, and no driver hears of it.
-func TestBadRequests(t *testing.T) {
+func TestCase1BadRequests(t *testing.T) {
 	f := new(fake)
 	d := start(t, f)
 	bad := []struct{ body, want string }{
@@ -114,7 +114,7 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-func TestBadFields(t *testing.T) {
+func TestCase1BadFields(t *testing.T) {
 	f := new(fake)
 	d := start(t, f)
 	network := `"NetworkID":"` + networkID + `"`

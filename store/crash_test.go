@@ -133,7 +133,7 @@ func TestCheckpointOnAFullDisk(t *testing.T) {
 	}
 }
 
-func TestCheckpointThatIsDamagedIsRefusedAndKept(t *testing.T) {
+func TestCase14CheckpointThatIsDamagedIsRefusedAndKept(t *testing.T) {
 	c, path := tempCheckpoint(t)
 	local := fullLocal(t)
 	mustUpdate(t, c, func(l *Local) { *l = *local })

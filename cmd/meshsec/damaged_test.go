@@ -10,8 +10,8 @@ import (
 	"github.com/meshsec/meshsec/store"
 )
 
-// TestADamagedCheckpointSaysWhatToMoveAway: the first host's etcd holds the lost authority, so it has to go as well.
-func TestADamagedCheckpointSaysWhatToMoveAway(t *testing.T) {
+// TestCase14ADamagedCheckpointSaysWhatToMoveAway: the first host's etcd holds the lost authority, so it has to go as well.
+func TestCase14ADamagedCheckpointSaysWhatToMoveAway(t *testing.T) {
 	r := newRig(t, nil)
 	path, etcd := filepath.Join(r.p.state, "default.db"), filepath.Join(r.p.state, "etcd")
 	r.identity(nothing)
