@@ -6,7 +6,7 @@ import "slices"
 func (c Config) EqualButSAs(o Config) bool {
 	return c.Router == o.Router && c.MTU == o.MTU && slices.EqualFunc(c.Peers, o.Peers, func(a, b Peer) bool {
 		return a.Name == b.Name && a.Remote == b.Remote && a.Encap == b.Encap && a.Router == b.Router && a.MTU == b.MTU &&
-			slices.Equal(a.Prefixes, b.Prefixes)
+			SamePrefixes(a.Prefixes, b.Prefixes)
 	})
 }
 
@@ -18,3 +18,6 @@ func (c Config) EqualSAs(o Config) bool {
 }
 
 func sameSA(a, b SA) bool { return a.SPI == b.SPI && a.Cipher == b.Cipher && a.Key == b.Key }
+
+// Equal says that a data plane has the same work with both.
+func (c Config) Equal(o Config) bool { return c.EqualButSAs(o) && c.EqualSAs(o) }

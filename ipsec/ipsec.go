@@ -154,6 +154,9 @@ type Dataplane interface {
 	// failing item and returns all failures joined; the next Set completes what this one could not. Set with an
 	// equal Config is no work but the read-back. Calls are serialised by the implementation.
 	//
+	// A Config that differs from the one before (not Equal), which succeeded, may cost the plane the difference alone: what others have changed
+	// meanwhile is seen by the next Set with an equal one.
+	//
 	// A Config that differs from the one before in SAs alone (EqualButSAs) comes from a handshake, which waits for it: the
 	// plane may leave all that is not SAs unread, and does not fail because of it.
 	Set(ctx context.Context, c Config) error

@@ -36,11 +36,12 @@ func (r *Router) SetRoutes(want []Route) error {
 	return errors.Join(err, r.routes.set(rows))
 }
 
-// AddRoutes adds these to the routes of protocol RouteProtocol, or changes them, and leaves all others. It lists nothing,
-// which counts when a thousand devices are made one after the other.
-func (r *Router) AddRoutes(want []Route) error {
+// ChangeRoutes adds some to the routes of protocol RouteProtocol, or changes them, and then deletes others, which need not be
+// there. It leaves all the rest and lists nothing, which counts when there are many routes and one is new, or when a thousand
+// devices are made one after the other. It is an error, for these routes only, if the device of one to be added is missing.
+func (r *Router) ChangeRoutes(add, del []Route) error {
 	devs := map[string]int{}
-	for _, w := range want {
+	for _, w := range slices.Concat(add, del) {
 		if _, known := devs[w.Dev]; known {
 			continue
 		}
@@ -52,8 +53,10 @@ func (r *Router) AddRoutes(want []Route) error {
 			devs[w.Dev] = l.Attrs().Index
 		}
 	}
-	rows, err := routeRows(want, devs)
-	return errors.Join(err, r.routes.add(rows))
+	rows, err := routeRows(add, devs)
+	changes := rowChanges(rows, false)
+	gone, _ := routeRows(del, devs) // with their device they are gone themselves
+	return errors.Join(err, r.routes.change(append(changes, rowChanges(gone, true)...)))
 }
 
 // routeRows gives the rows of those that can be.
@@ -95,57 +98,79 @@ const (
 type routeTable struct {
 	ns netns.NsHandle
 	mu sync.Mutex
+	// s is open from the first use on, for opening one takes longer than to set a route. One that has lost an answer is not used again.
+	s *socket
+}
+
+// use runs fn with the socket, one at a time.
+func (t *routeTable) use(fn func(*socket) error) (err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.s == nil {
+		if t.s, err = openSocket(t.ns, unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("routes: %w", err)
+		}
+	}
+	if err = fn(t.s); err != nil {
+		err = errors.Join(err, t.closeSocket())
+	}
+	return err
+}
+
+// close frees the socket.
+func (t *routeTable) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closeSocket()
+}
+
+func (t *routeTable) closeSocket() (err error) {
+	if t.s != nil {
+		err, t.s = t.s.close(), nil
+	}
+	return err
 }
 
 // set makes the kernel's list equal to want.
 func (t *routeTable) set(want map[netip.Prefix]routeRow) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s, err := openSocket(t.ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("routes: %w", err)
-	}
-	defer func() { _ = s.close() }()
-	have, err := listRoutes(s)
-	if err != nil {
-		return fmt.Errorf("list routes: %w", err)
-	}
-	var add, del []routeChange
-	for dst, row := range want {
-		if old, ok := have[dst]; !ok || old != row {
-			add = append(add, routeChange{dst, row, false})
+	return t.use(func(s *socket) error {
+		have, err := listRoutes(s)
+		if err != nil {
+			return fmt.Errorf("list routes: %w", err)
 		}
-	}
-	for dst, row := range have {
-		if _, ok := want[dst]; !ok {
-			del = append(del, routeChange{dst, row, true})
+		add, del := map[netip.Prefix]routeRow{}, map[netip.Prefix]routeRow{}
+		for dst, row := range want {
+			if old, ok := have[dst]; !ok || old != row {
+				add[dst] = row
+			}
 		}
-	}
-	order := func(a, b routeChange) int {
-		return cmp.Or(a.dst.Addr().Compare(b.dst.Addr()), cmp.Compare(a.dst.Bits(), b.dst.Bits()))
-	}
-	slices.SortFunc(add, order)
-	slices.SortFunc(del, order)
-	return t.apply(s, append(add, del...))
+		for dst, row := range have {
+			if _, ok := want[dst]; !ok {
+				del[dst] = row
+			}
+		}
+		return apply(s, append(rowChanges(add, false), rowChanges(del, true)...))
+	})
 }
 
-// add sends want without looking at what is there.
-func (t *routeTable) add(want map[netip.Prefix]routeRow) error {
-	if len(want) == 0 {
+// change carries changes out without looking at what is there.
+func (t *routeTable) change(changes []routeChange) error {
+	if len(changes) == 0 {
 		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s, err := openSocket(t.ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("routes: %w", err)
+	return t.use(func(s *socket) error { return apply(s, changes) })
+}
+
+// rowChanges gives the changes that add or delete rows, by address.
+func rowChanges(rows map[netip.Prefix]routeRow, del bool) []routeChange {
+	changes := make([]routeChange, 0, len(rows))
+	for dst, row := range rows {
+		changes = append(changes, routeChange{dst, row, del})
 	}
-	defer func() { _ = s.close() }()
-	var add []routeChange
-	for dst, row := range want {
-		add = append(add, routeChange{dst, row, false})
-	}
-	return t.apply(s, add)
+	slices.SortFunc(changes, func(a, b routeChange) int {
+		return cmp.Or(a.dst.Addr().Compare(b.dst.Addr()), cmp.Compare(a.dst.Bits(), b.dst.Bits()))
+	})
+	return changes
 }
 
 // routeChange is one message of a batch.
@@ -162,7 +187,7 @@ func (c routeChange) String() string {
 	return "route " + c.dst.String()
 }
 
-func (t *routeTable) apply(s *socket, changes []routeChange) error {
+func apply(s *socket, changes []routeChange) error {
 	var errs []error
 	failed := 0
 	for part := range slices.Chunk(changes, routeBatch) {

@@ -66,6 +66,32 @@ func first(m map[string]bool) string {
 	return ""
 }
 
+// Changes without a look: what is added may be there already, what is deleted may be gone, and nothing else is touched.
+func TestChangeRoutes(t *testing.T) {
+	w := newWorld(t)
+	w.tunnel()
+	ok(t, w.r.SetAddr(addr("100.127.0.1")))
+	want := manyRoutes(600) // several batches
+	ok(t, w.r.ChangeRoutes(want[:300], nil))
+	ok(t, w.r.ChangeRoutes(want[200:], want[:100]))
+	if got := w.routed(RouteProtocol); len(got) != 500 || got["10.42.0.2/32 src 100.127.0.1 mtu 1438 metric 109"] {
+		t.Errorf("%d routes, such as %v", len(got), first(got))
+	}
+	ok(t, w.r.ChangeRoutes(nil, want[:101]))
+	changed := want[599]
+	changed.MTU = 1300
+	gone := want[300]
+	gone.Dev = "ms-gone"
+	ok(t, w.r.ChangeRoutes([]Route{changed}, []Route{gone}))
+	err := w.r.ChangeRoutes([]Route{gone, want[0]}, nil)
+	if err == nil || !strings.Contains(err.Error(), "ms-gone") {
+		t.Errorf("routes to a device that is not there: %v", err)
+	}
+	w.quiet("no change", func() error { return w.r.ChangeRoutes(nil, nil) })
+	want[599] = changed
+	w.quiet("the same routes as a whole", func() error { return w.r.SetRoutes(append(want[101:], want[0])) })
+}
+
 func TestSetRoutesLeavesForeignOnes(t *testing.T) {
 	w := newWorld(t)
 	w.tunnel()

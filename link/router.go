@@ -101,7 +101,7 @@ func (r *Router) Close() error {
 			h.Close()
 		}
 	}
-	var errs []error
+	errs := []error{r.routes.close()}
 	for _, ns := range []*netns.NsHandle{&r.ns, &r.hostNS} {
 		if ns.IsOpen() {
 			errs = append(errs, ns.Close())

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
 )
@@ -19,8 +20,8 @@ type computation struct {
 	o       Options
 	d       Desired
 	claims  claims
-	present map[string]presence // networks on this host, by name
-	peer    map[string]int      // host ID → index in d.Peers
+	present map[string]presence    // networks on this host, by name
+	mine    map[store.AddrKey]bool // addresses of this host's endpoints
 }
 
 // presence is a network on this host.
@@ -36,10 +37,9 @@ func newComputation(snap *store.Snapshot, local *store.Local, o Options) *comput
 	return &computation{
 		snap: snap, local: local, o: o,
 		d: Desired{Revision: snap.Revision, Router: local.Identity.Router, MTU: o.MTU(),
-			Filter: link.Filter{Routers: o.Routers}, Homes: map[Home]net.HardwareAddr{}},
-		claims:  newClaims(snap, local, o.Self),
+			Filter: link.Filter{Routers: o.Routers}},
 		present: map[string]presence{},
-		peer:    map[string]int{},
+		mine:    map[store.AddrKey]bool{},
 	}
 }
 
@@ -84,7 +84,7 @@ func (c *computation) networks() {
 		}
 		c.present[n.Network] = p
 	}
-	c.d.Guard = slices.SortedFunc(maps.Keys(pools), comparePrefix)
+	c.d.Guard = slices.SortedFunc(maps.Keys(pools), ipsec.ComparePrefixes)
 	c.dropOverlaps()
 	for name, p := range c.present {
 		c.d.Bridges = append(c.d.Bridges, link.Bridge{Network: name, Name: p.bridge, Pool: p.pool, Gateway: p.gateway,
@@ -131,7 +131,7 @@ func (c *computation) ownEndpoints() {
 			mtu = p.mtu
 		}
 		c.d.Ports = append(c.d.Ports, link.Veth{ContainerEnd: end, RouterEnd: port, Bridge: p.bridge, MTU: mtu, MAC: mac, Addr: e.Addr})
-		c.d.Homes[Home{p.bridge, e.Addr}] = mac
+		c.mine[store.AddrKey{Network: e.Network, Addr: e.Addr}] = true
 	}
 }
 
@@ -141,13 +141,6 @@ func (c *computation) result() Desired {
 	slices.SortFunc(d.Bridges, func(a, b link.Bridge) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Filter.Networks, func(a, b link.FilterNetwork) int { return cmp.Compare(a.Bridge, b.Bridge) })
 	slices.SortFunc(d.Ports, func(a, b link.Veth) int { return cmp.Compare(a.RouterEnd, b.RouterEnd) })
-	for _, p := range d.Peers {
-		slices.SortFunc(p.Prefixes, comparePrefix)
-	}
 	slices.Sort(d.Ignored)
 	return d
-}
-
-func comparePrefix(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }

@@ -1,9 +1,7 @@
 package mesh
 
 import (
-	"net"
 	"net/netip"
-	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/link"
@@ -55,17 +53,8 @@ type Desired struct {
 	Bridges  []link.Bridge // one per network on this host, by name
 	Ports    []link.Veth   // one per endpoint on this host, by name of the router end
 	Peers    []Peer        // every other host, by ID
-	// Homes says of every accepted address on this host's networks where it lives.
-	Homes map[Home]net.HardwareAddr
 	// Ignored are facts that were not accepted, with the reason. Sorted.
 	Ignored []string
-}
-
-// Home is an address on a bridge. In Desired.Homes it maps to its container's MAC if that is on this host, to nil if it
-// is remote.
-type Home struct {
-	Bridge string
-	Addr   netip.Addr
 }
 
 // Peer is another host: what the handshake and the data plane must know of it.
@@ -108,15 +97,5 @@ func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 //   - A host that was removed from the environment has no bridges, no ports and no peers; only the guard stays.
 //   - Networks that are not on this host are guarded against but have no bridge and no routes.
 func Compute(snap *store.Snapshot, local *store.Local, o Options) Desired {
-	c := newComputation(snap, local, o)
-	c.networks()
-	if r, out := snap.Revoked[o.Self]; out {
-		c.ignore("all facts: this host was removed from the environment at %s", r.Since.UTC().Format(time.RFC3339))
-		c.d.Bridges, c.d.Filter.Networks = nil, nil
-		return c.result()
-	}
-	c.ownEndpoints()
-	c.peers()
-	c.remoteEndpoints()
-	return c.result()
+	return new(memory).compute(snap, local, o)
 }

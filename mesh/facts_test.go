@@ -2,10 +2,8 @@ package mesh
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/meshsec/meshsec/ipsec"
 	"github.com/meshsec/meshsec/link"
@@ -106,6 +104,24 @@ func (f *facts) ownEndpoint(id, network, a string) {
 
 func (f *facts) compute() Desired { return Compute(&f.snap, &f.local, f.o) }
 
+// homes says of every accepted address on this host's networks where it lives: at its container's MAC address, or elsewhere.
+func homes(d Desired) (lines []string) {
+	for _, p := range d.Ports {
+		lines = append(lines, fmt.Sprintf("%s %s mac %q", p.Bridge, p.Addr, p.MAC))
+	}
+	for _, p := range d.Peers {
+		for _, x := range p.Prefixes {
+			for _, b := range d.Bridges {
+				if b.Pool.Contains(x.Addr()) {
+					lines = append(lines, fmt.Sprintf("%s %s mac %q", b.Name, x.Addr(), ""))
+				}
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
 // text prints a Desired, a fact a line, for tests to compare.
 func text(d Desired) []string {
 	var out []string
@@ -132,11 +148,8 @@ func text(d Desired) []string {
 			add("route %s peer %s", x, p.ID)
 		}
 	}
-	homes := slices.SortedFunc(maps.Keys(d.Homes), func(a, b Home) int {
-		return strings.Compare(a.Bridge+a.Addr.StringExpanded(), b.Bridge+b.Addr.StringExpanded())
-	})
-	for _, h := range homes {
-		add("home %s %s mac %q", h.Bridge, h.Addr, d.Homes[h])
+	for _, h := range homes(d) {
+		add("home %s", h)
 	}
 	for _, s := range d.Ignored {
 		add("ignored %s", s)

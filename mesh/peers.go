@@ -39,12 +39,10 @@ func (c *computation) peers() {
 		keys[p.Key] = id
 		if why := c.routerFault(h); why == "" {
 			p.Router = h.Router
-			p.Prefixes = append(p.Prefixes, netip.PrefixFrom(h.Router, 32))
 		} else {
 			c.ignore("host %s: router address %s: %s", id, h.Router, why)
 		}
 		p.MTU = c.pathMTU(h)
-		c.peer[id] = len(c.d.Peers)
 		c.d.Peers = append(c.d.Peers, p)
 	}
 }
@@ -82,63 +80,6 @@ func (c *computation) routerFault(h store.Host) string {
 		if pool.Contains(h.Router) {
 			return "it is inside the pool " + pool.String()
 		}
-	}
-	return ""
-}
-
-// lost are the hosts that have been gone for too long.
-func (c *computation) lost() map[string]bool {
-	lost := map[string]bool{}
-	for id := range c.snap.Hosts {
-		if c.o.Lost != nil && id != c.o.Self && c.o.Lost(id) {
-			lost[id] = true
-			c.ignore("endpoints of host %s: it is lost", id)
-		}
-	}
-	return lost
-}
-
-// remoteEndpoints gives each accepted endpoint of another host to its peer.
-func (c *computation) remoteEndpoints() {
-	lost := c.lost()
-	for key, e := range c.snap.EachEndpoint {
-		net, ok := c.present[key.Network]
-		if !ok || key.Host == c.o.Self || lost[key.Host] {
-			continue
-		}
-		if why := c.endpointFault(net, key, e); why != "" {
-			c.ignore("endpoint %s of host %s on network %s: %s", key.Addr, key.Host, key.Network, why)
-			continue
-		}
-		i, ok := c.peer[key.Host]
-		if !ok {
-			c.ignore("endpoint %s of host %s on network %s: the host is no peer", key.Addr, key.Host, key.Network)
-			continue
-		}
-		c.d.Peers[i].Prefixes = append(c.d.Peers[i].Prefixes, netip.PrefixFrom(key.Addr, key.Addr.BitLen()))
-		c.d.Homes[Home{net.bridge, key.Addr}] = nil
-	}
-}
-
-// endpointFault says why an endpoint of another host is not accepted; "" if it is.
-func (c *computation) endpointFault(net presence, key store.EndpointKey, e store.Endpoint) string {
-	if e.Host != key.Host || e.Network != key.Network || e.Addr != key.Addr {
-		return "key and value differ"
-	}
-	if !key.Addr.Is4() || !net.pool.Contains(key.Addr) {
-		return "not in the pool " + net.pool.String()
-	}
-	if key.Addr == net.gateway {
-		return "it is the gateway's address"
-	}
-	if owner := c.claims.owner(key.Network, key.Addr); owner != key.Host {
-		if owner == "" {
-			return "under no claim"
-		}
-		return "under a claim of host " + owner
-	}
-	if mac, ok := c.d.Homes[Home{net.bridge, key.Addr}]; ok && mac != nil {
-		return "it is in use on this host"
 	}
 	return ""
 }

@@ -13,20 +13,20 @@ func TestPortsSendAsTheirEndpoint(t *testing.T) {
 	ports := 0
 	for seed := range uint64(100) {
 		f := play("h0", randomEdits(rand.New(rand.NewPCG(seed, 4)), 4))
-		taken := map[Home]string{}
-		facts := map[Home]string{}
+		taken := map[home]string{}
+		facts := map[home]string{}
 		for _, e := range f.local.Endpoints {
-			facts[Home{link.BridgeName(e.Network), e.Addr}] = e.MAC
+			facts[home{link.BridgeName(e.Network), e.Addr}] = e.MAC
 		}
 		for _, p := range f.compute().Ports {
 			ports++
-			home := Home{p.Bridge, p.Addr}
-			if other, ok := taken[home]; ok {
-				t.Fatalf("seed %d: %s and %s may both send as %v", seed, other, p.RouterEnd, home)
+			at := home{p.Bridge, p.Addr}
+			if other, ok := taken[at]; ok {
+				t.Fatalf("seed %d: %s and %s may both send as %v", seed, other, p.RouterEnd, at)
 			}
-			taken[home] = p.RouterEnd
-			if facts[home] != p.MAC.String() {
-				t.Fatalf("seed %d: %s may send as %v with %s, the endpoint has %q", seed, p.RouterEnd, home, p.MAC, facts[home])
+			taken[at] = p.RouterEnd
+			if facts[at] != p.MAC.String() {
+				t.Fatalf("seed %d: %s may send as %v with %s, the endpoint has %q", seed, p.RouterEnd, at, p.MAC, facts[at])
 			}
 		}
 	}

@@ -163,43 +163,10 @@ func TestComputeLeavesItsArgumentsAlone(t *testing.T) {
 	for i := range d.Peers {
 		d.Peers[i].Prefixes[0] = prefix("0.0.0.0/0")
 	}
-	clear(d.Homes)
 	if fmt.Sprint(f.snap, f.local) != before {
 		t.Error("the facts have changed")
 	}
 	if d := Compute(&store.Snapshot{}, &store.Local{}, f.o); len(d.Peers)+len(d.Bridges)+len(d.Guard) > 0 {
 		t.Errorf("from nothing came %v", text(d))
-	}
-}
-
-// BenchmarkCompute: 300 hosts with 100 endpoints each, all on this host's network.
-func BenchmarkCompute(b *testing.B) {
-	f := emptyFacts("h0")
-	f.network("default", "10.42.0.0/15")
-	f.onThisHost("d0", "default", "10.42.0.0/15")
-	next := addr("10.42.64.0")
-	for i := range 300 {
-		id := fmt.Sprintf("h%d", i)
-		f.host(id, i+1)
-		for j := range 128 {
-			if j%64 == 0 {
-				f.block("default", netip.PrefixFrom(next, 26).String(), id)
-			}
-			if j < 100 {
-				f.endpoint(id, "default", next.String())
-			}
-			next = next.Next()
-		}
-	}
-	var d Desired
-	for b.Loop() {
-		d = f.compute()
-	}
-	n := 0
-	for _, p := range d.Peers {
-		n += len(p.Prefixes)
-	}
-	if n != 299*101 || len(d.Ignored) > 0 {
-		b.Fatalf("%d routes, ignored %v", n, d.Ignored[:min(3, len(d.Ignored))])
 	}
 }

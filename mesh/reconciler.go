@@ -48,7 +48,7 @@ type Keys interface {
 // Times are the Reconciler's delays; zero values mean the defaults.
 type Times struct {
 	Every   time.Duration // between rounds without cause: 60 s
-	Settle  time.Duration // after a round, so that a burst of changes becomes one more: 20 ms
+	Settle  time.Duration // after a round, so that a burst of changes becomes one more: 20 ms; after one that set routes only, 2 ms
 	Backoff time.Duration // after a failed round, doubled each time up to MaxBackoff: 100 ms
 	// MaxBackoff is 30 s by default.
 	MaxBackoff time.Duration
@@ -80,8 +80,10 @@ type Reconciler struct {
 
 	kick chan struct{}
 
-	round sync.Mutex // one round at a time
-	kinds map[Home]bool
+	round     sync.Mutex // one round at a time; it guards the following
+	memory    memory
+	announcer announcer
+	linked    *linked // nil: they must be set
 
 	// install is held while the data plane is set, by a round or by Rekey; it guards the following.
 	install sync.Mutex
@@ -112,7 +114,8 @@ const maxSettle = time.Second
 // Run reconciles at once, whenever facts or holdings change or others have touched what was set, and every Times.Every,
 // until ctx ends; it then returns nil.
 // The first change after a quiet while is carried out at once; those that come meanwhile or in the settling time after
-// it wait for the next round. Failed rounds are repeated with growing delays.
+// it wait for the next round. Failed rounds are repeated with growing delays. Rounds after changes of facts and holdings
+// carry out what has changed; all others, and one every Times.Every in any case, read everything back.
 func (r *Reconciler) Run(ctx context.Context) error {
 	facts, own := r.facts.Subscribe(), r.own.Subscribe()
 	var watch sync.WaitGroup
@@ -123,9 +126,14 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		}
 	})
 	failures := 0
-	for {
+	var last time.Time // whole round
+	for whole := true; ; {
 		began := time.Now()
-		if err := r.Reconcile(ctx); ctx.Err() != nil {
+		if whole {
+			last = began
+		}
+		quick, err := r.reconcile(ctx, whole)
+		if ctx.Err() != nil {
 			return nil
 		} else if err != nil {
 			r.log.WithError(err).Warn("not everything could be set, trying again")
@@ -136,19 +144,42 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			}
 			failures = 0
 		}
-		// A slow round means that the kernel's locks are wanted by many, such as fifty containers that start at once: their
-		// calls have a limit, so rounds leave them most of the time.
-		settle := max(r.times.Settle, min(3*time.Since(began), maxSettle))
-		if !wait(ctx, settle, nil, nil, nil) || !wait(ctx, r.pause(failures), facts, own, r.kick) {
+		if !sleep(ctx, r.settle(quick, time.Since(began))) {
 			return nil
 		}
+		pause := time.NewTimer(r.pause(failures, time.Since(last)))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		case <-pause.C:
+			whole = true
+		case <-r.kick:
+			whole = true
+		case <-facts:
+			whole = failures > 0
+		case <-own:
+			whole = failures > 0
+		}
+		pause.Stop()
+		whole = whole || time.Since(last) >= r.times.Every
 	}
 }
 
-// pause is how long to wait for a change before the next round.
-func (r *Reconciler) pause(failures int) time.Duration {
+// settle is how long to gather changes after a round that took so long.
+func (r *Reconciler) settle(quick bool, took time.Duration) time.Duration {
+	if quick { // the next one asks little of the kernel, too
+		return min(max(r.times.Settle/10, took), r.times.Settle)
+	}
+	// A slow round means that the kernel's locks are wanted by many, such as fifty containers that start at once: their
+	// calls have a limit, so rounds leave them most of the time.
+	return max(r.times.Settle, min(3*took, maxSettle))
+}
+
+// pause is how long to wait for a change before the next round, so long after the last whole one.
+func (r *Reconciler) pause(failures int, whole time.Duration) time.Duration {
 	if failures == 0 {
-		return r.times.Every
+		return max(0, r.times.Every-whole)
 	}
 	d := r.times.MaxBackoff
 	if shift := failures - 1; shift < 20 {
@@ -158,17 +189,14 @@ func (r *Reconciler) pause(failures int) time.Duration {
 	return min(d/2+rand.N(d/2+1), r.times.Every)
 }
 
-// wait returns when d has passed or one of the channels has a value; false when ctx has ended.
-func wait(ctx context.Context, d time.Duration, a, b, c <-chan struct{}) bool {
+// sleep waits for d; false when ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-t.C:
-	case <-a:
-	case <-b:
-	case <-c:
+		return ctx.Err() == nil
 	}
-	return ctx.Err() == nil
 }

@@ -72,12 +72,12 @@ func TestWaitAppliedSaysWhy(t *testing.T) {
 func TestPauseGrows(t *testing.T) {
 	_, r := fakes()
 	r.times = Times{}.withDefaults()
-	if got := r.pause(0); got != time.Minute {
+	if got := r.pause(0, 0); got != time.Minute {
 		t.Errorf("without failures: %s", got)
 	}
 	for failures, most := range map[int]time.Duration{1: 100 * time.Millisecond, 3: 400 * time.Millisecond, 12: 30 * time.Second, 1000: 30 * time.Second} {
 		for range 20 {
-			if got := r.pause(failures); got < most/2 || got > most {
+			if got := r.pause(failures, 0); got < most/2 || got > most {
 				t.Errorf("after %d failures: %s, want %s to %s", failures, got, most/2, most)
 			}
 		}

@@ -98,6 +98,14 @@ func (h *Host) Token(ctx context.Context) (token string, err error) {
 
 // KillAgent sends sig to the host's agent, wherever it runs, and returns its process number on the machine.
 func (h *Host) KillAgent(sig unix.Signal) (pid int, err error) {
+	if pid, err = h.AgentPid(); err != nil {
+		return 0, err
+	}
+	return pid, unix.Kill(pid, sig)
+}
+
+// AgentPid is the process number on the machine of the host's agent, wherever it runs.
+func (h *Host) AgentPid() (int, error) {
 	pids, err := h.agents()
 	if err != nil {
 		return 0, err
@@ -105,7 +113,7 @@ func (h *Host) KillAgent(sig unix.Signal) (pid int, err error) {
 	if len(pids) != 1 {
 		return 0, fmt.Errorf("%s: %d agents run", h.Name, len(pids))
 	}
-	return pids[0], unix.Kill(pids[0], sig)
+	return pids[0], nil
 }
 
 // agents are the processes that run `meshsec agent` in the host's network namespace, as the machine numbers them.

@@ -48,17 +48,24 @@ type host struct {
 	stop      func()
 }
 
-// routes counts how often the plane looks at its routes, and lets that fail.
+// routes counts how often the plane looks at its routes, and how many it adds and deletes without a look, and lets both fail.
 type routes struct {
 	*link.Router
-	looks  int
-	broken error
+	looks   int
+	changes []int
+	broken  error
 }
 
 // SetRoutes implements tun.Router.
 func (r *routes) SetRoutes(want []link.Route) error {
 	r.looks++
 	return errors.Join(r.broken, r.Router.SetRoutes(want))
+}
+
+// ChangeRoutes implements tun.Router.
+func (r *routes) ChangeRoutes(add, del []link.Route) error {
+	r.changes = append(r.changes, len(add), len(del))
+	return errors.Join(r.broken, r.Router.ChangeRoutes(add, del))
 }
 
 func ip(t testing.TB, args string) string {

@@ -12,8 +12,9 @@ import (
 )
 
 // Set implements ipsec.Dataplane: a new table for the packets, then the device and the routes as they are in the
-// kernel; only the table, where c has new SAs and nothing else new. A peer's unusable SA or prefix costs that item only.
-// Nothing that c points to may be changed afterwards.
+// kernel; only the table, where c has new SAs and nothing else new; only the table and the routes that differ, where c is not the
+// Config of the last Set and that succeeded. A peer's unusable SA or prefix costs that item only. Nothing that c points to may be changed
+// afterwards.
 func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	p.set.Lock()
 	defer p.set.Unlock()
@@ -23,27 +24,41 @@ func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	rekey := p.last != nil && c.EqualButSAs(*p.last) && !c.EqualSAs(*p.last)
+	last := p.last
 	p.last = &c
 	errs := p.publish(c)
-	if rekey {
+	var err error
+	switch same := last != nil && c.EqualButSAs(*last); {
+	case same && !c.EqualSAs(*last):
 		return errors.Join(errs...) // what failed outside of the table will be seen by the next Set
+	case same, !p.whole, last.MTU != c.MTU:
+		err = p.repair(c)
+	default:
+		if err = p.router.ChangeRoutes(changedRoutes(*last, c)); err != nil {
+			err = fmt.Errorf("tunnel routes: %w", err)
+		}
 	}
+	p.whole = err == nil
+	return errors.Join(append(errs, err)...)
+}
+
+// repair makes the device and the routes into it what they must be, whatever they are.
+func (p *Plane) repair(c ipsec.Config) error {
 	if err := p.repairDevice(c.MTU); err != nil {
-		return errors.Join(append(errs, err)...) // without the device there can be no routes
+		return err // without the device there can be no routes
 	}
 	if err := p.router.SetRoutes(tunnelRoutes(c)); err != nil {
-		errs = append(errs, fmt.Errorf("tunnel routes: %w", err))
+		return fmt.Errorf("tunnel routes: %w", err)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // publish makes the table of c the one that packets see.
 func (p *Plane) publish(c ipsec.Config) []error {
 	old := p.table.Load()
-	t := &table{routes: old.routes, spis: map[uint32]inboundOf{}}
+	t := &table{spis: map[uint32]inboundOf{}}
 	var errs []error
-	if !sameRoutes(old.peers, c.Peers) {
+	if t.routes = old.routes.next(old.peers, c.Peers); t.routes == nil {
 		t.routes, errs = newRoutes(c.Peers)
 	}
 	stats := map[string]*peerStats{}
@@ -125,16 +140,4 @@ func (p *Plane) repairDevice(mtu int) error {
 		return fmt.Errorf("tunnel device %s: %w", link.TunName, err)
 	}
 	return nil
-}
-
-// tunnelRoutes are the routes into the TUN, sorted as the peers are.
-func tunnelRoutes(c ipsec.Config) []link.Route {
-	var routes []link.Route
-	for i := range c.Peers {
-		p := &c.Peers[i]
-		for _, prefix := range p.Prefixes {
-			routes = append(routes, link.Route{Dst: prefix, Dev: link.TunName, Src: c.Router, MTU: c.RouteMTU(p)})
-		}
-	}
-	return routes
 }

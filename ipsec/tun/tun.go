@@ -34,8 +34,9 @@ type Router interface {
 	Do(fn func() error) error
 	// SetTunnel sets a device up, with its MTU and the largest packet that the kernel hands to it.
 	SetTunnel(name string, mtu, gsoMax int) error
-	// SetRoutes makes these the routes into tunnels.
+	// SetRoutes makes these the routes into tunnels; ChangeRoutes adds some to them and deletes others.
 	SetRoutes(want []link.Route) error
+	ChangeRoutes(add, del []link.Route) error
 }
 
 // Plane is the userspace ipsec.Dataplane. All methods may be called concurrently; Run only once at a time.
@@ -57,6 +58,8 @@ type Plane struct {
 	done chan struct{}
 	sas  sas           // under set
 	last *ipsec.Config // of the last Set, whether it succeeded or not; under set
+	// whole: as far as is known, device and routes are those of last. Under set.
+	whole bool
 }
 
 var _ ipsec.Dataplane = (*Plane)(nil)

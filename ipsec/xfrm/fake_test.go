@@ -158,10 +158,10 @@ func (k *fakeKernel) SetRoutes(want []link.Route) error {
 		return unix.ENOBUFS
 	}
 	clear(k.routes)
-	return k.AddRoutes(want)
+	return k.ChangeRoutes(want, nil)
 }
 
-func (k *fakeKernel) AddRoutes(want []link.Route) error {
+func (k *fakeKernel) ChangeRoutes(want, del []link.Route) error {
 	k.calls++
 	if k.calls == k.failAt && k.how != silent {
 		return unix.ENOBUFS
@@ -171,6 +171,9 @@ func (k *fakeKernel) AddRoutes(want []link.Route) error {
 			return fmt.Errorf("no device %s", r.Dev)
 		}
 		k.routes[r.Dst] = r
+	}
+	for _, r := range del {
+		delete(k.routes, r.Dst)
 	}
 	k.check()
 	if k.calls == k.failAt {

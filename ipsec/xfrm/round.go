@@ -186,7 +186,7 @@ func (r *round) setRoutes() {
 	for _, name := range r.renewed {
 		only[name] = true
 	}
-	if err := r.router.AddRoutes(r.routes(only)); err != nil {
+	if err := r.router.ChangeRoutes(r.routes(only), nil); err != nil {
 		r.stale = true
 		r.fail("", fmt.Errorf("tunnel routes: %w", err))
 	}

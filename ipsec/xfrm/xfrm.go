@@ -24,9 +24,9 @@ type Router interface {
 	// Netlink and HostNetlink open sockets in them.
 	Netlink(family int) (*link.Netlink, error)
 	HostNetlink(family int) (*link.Netlink, error)
-	// SetRoutes makes these the routes into tunnels; AddRoutes adds to them.
+	// SetRoutes makes these the routes into tunnels; ChangeRoutes adds some to them and deletes others.
 	SetRoutes(want []link.Route) error
-	AddRoutes(want []link.Route) error
+	ChangeRoutes(add, del []link.Route) error
 	// HostNotices hands fn what the kernel sends to multicast groups of a family in the host's, until ctx ends.
 	HostNotices(ctx context.Context, family int, groups []int, fn func(kind uint16, body []byte)) error
 	// Watch calls fn when somebody has changed what SetRoutes has set, until ctx ends.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -41,7 +40,7 @@ func flooded(ctx context.Context, length time.Duration) error {
 		return err
 	}
 	for _, flood := range []bool{false, true} {
-		cpu, err := processor(ctx, c.Hosts[0])
+		before, err := usageOf(c.Hosts[0])
 		if err != nil {
 			return err
 		}
@@ -56,11 +55,11 @@ func flooded(ctx context.Context, length time.Duration) error {
 		if err != nil {
 			return err
 		}
-		cpuAfter, err := processor(ctx, c.Hosts[0])
+		after, err := usageOf(c.Hosts[0])
 		if err != nil {
 			return err
 		}
-		share := (cpuAfter - cpu).Seconds() / time.Since(begun).Seconds()
+		share := (after.cpu - before.cpu).Seconds() / time.Since(begun).Seconds()
 		r := <-sent
 		if r.err != nil {
 			return r.err
@@ -138,20 +137,4 @@ func (a *asker) times(addr netip.Addr, length time.Duration) (took []time.Durati
 		}
 	}
 	return took, lost, nil
-}
-
-// processor is the processor time that a host's agent has used.
-func processor(ctx context.Context, h *testnet.Host) (time.Duration, error) {
-	out, err := h.Run(ctx, "sh", "-c", `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in "nsenter "*) ;; *"meshsec agent"*) cut -d' ' -f14,15 $p/stat;; esac; done`)
-	if err != nil {
-		return 0, err
-	}
-	var sum time.Duration
-	for line := range strings.Lines(out) {
-		var user, system int64
-		if _, err := fmt.Sscan(line, &user, &system); err == nil {
-			sum += time.Duration(user+system) * (time.Second / 100) // USER_HZ
-		}
-	}
-	return sum, nil
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,9 +19,21 @@ import (
 )
 
 func main() {
-	runs := flag.Int("runs", 30, "docker runs of each kind; 0: none")
+	runs := flag.Int("runs", 30, "docker runs of each kind; 0: the propagation only")
 	endpoints := flag.Int("endpoints", 200, "endpoints for the propagation")
 	length := flag.Duration("flood", 0, "instead of measuring, ask DNS as fast as possible for so long: what is measured in a container")
+	clusters := []int{3, 25}
+	flag.Func("hosts", "clusters for the propagation (default 3,25)", func(text string) error {
+		clusters = nil
+		for word := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < 3 {
+				return fmt.Errorf("%q is not a number of at least 3", word)
+			}
+			clusters = append(clusters, n)
+		}
+		return nil
+	})
 	flag.Parse()
 	if *length > 0 {
 		if err := flood(*length); err != nil {
@@ -30,28 +44,29 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, *runs, *endpoints); err != nil {
+	if err := measure(ctx, clusters, *runs, *endpoints); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func measure(ctx context.Context, runs, endpoints int) error {
-	fmt.Print("### From the return of CreateEndpoint to the route, and the first answer of DNS, on the other hosts\n\n")
-	fmt.Print("| hosts | endpoints | route, p50 | p99 | slowest | DNS, p50 | p99 | slowest | agent's memory, founder (with etcd) | … others, largest |\n" +
-		"|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, hosts := range []int{3, 25} {
+func measure(ctx context.Context, clusters []int, runs, endpoints int) error {
+	fmt.Print("### From the return of CreateEndpoint to the fact in the founder's etcd, and to the route and the first answer of DNS on the other hosts\n\n")
+	fmt.Print("| hosts | endpoints | fact, p50 | p99 | slowest | route, p50 | p99 | slowest | DNS, p50 | p99 | slowest | DNS after the fact, p50 | p99 | slowest " +
+		"| processor time for an endpoint, founder (with etcd) | … each other host, with DNS | agent's memory, founder | … others, largest |\n" +
+		strings.Repeat("|---", 18) + "|\n")
+	for _, hosts := range clusters {
 		if err := propagation(ctx, hosts, endpoints); err != nil {
 			return fmt.Errorf("propagation with %d hosts: %w", hosts, err)
 		}
+	}
+	if runs == 0 {
+		return nil
 	}
 	fmt.Print("\n### A container's questions to DNS, while another one is quiet, and while it floods\n\n")
 	fmt.Print("| the other's questions a second | dropped by the kernel | answered in, p50 | p99 | slowest | lost | agent's processors |\n|---|---|---|---|---|---|---|\n")
 	if err := flooded(ctx, 10*time.Second); err != nil {
 		return fmt.Errorf("flood: %w", err)
-	}
-	if runs == 0 {
-		return nil
 	}
 	fmt.Print("\n### `docker run` against Docker's bridge network, alternating\n\n")
 	fmt.Print("| network | runs | median | p99 | median against bridge |\n|---|---|---|---|---|\n")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -50,7 +49,15 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 			}
 		}
 	}
-	var routed, named []time.Duration
+	facts := make(chan arrival, hosts)
+	if err := watchFacts(ctx, c.Hosts[0], facts); err != nil {
+		return err
+	}
+	before, err := usages(c)
+	if err != nil {
+		return err
+	}
+	var written, routed, named, followed []time.Duration
 	for i := range endpoints {
 		prefix, err := engines[creator].CreateEndpoint(ctx, i)
 		if err != nil {
@@ -58,8 +65,14 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 		}
 		addr, start := prefix.Addr(), time.Now()
 		names := make(chan answer, hosts)
-		for routes := 0; routes < hosts-1; {
+		var fact time.Time
+		for routes := 0; routes < hosts-1 || fact.IsZero(); {
 			select {
+			case a := <-facts:
+				if a.addr == addr {
+					fact = a.at
+					written = append(written, max(fact.Sub(start), 0))
+				}
 			case a := <-arrivals:
 				if a.addr == addr {
 					routed = append(routed, max(a.at.Sub(start), 0))
@@ -67,7 +80,7 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 					go func() { names <- askers[a.host].until(ctx, addr) }()
 				}
 			case <-time.After(10 * time.Second):
-				return fmt.Errorf("%s is routed on %d of %d hosts after 10 s", addr, routes, hosts-1)
+				return fmt.Errorf("%s is routed on %d of %d hosts 10 s after the last of them or the fact", addr, routes, hosts-1)
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -78,13 +91,15 @@ func propagation(ctx context.Context, hosts, endpoints int) error {
 				return a.err
 			}
 			named = append(named, max(a.at.Sub(start), 0))
+			followed = append(followed, max(a.at.Sub(fact), 0))
 		}
 	}
-	mem, err := memories(ctx, c)
+	after, err := usages(c)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("| %d | %d | %s | %s | %s |\n", hosts, endpoints, spread(routed), spread(named), mem)
+	fmt.Printf("| %d | %d | %s | %s | %s | %s | %s |\n", hosts, endpoints, spread(written), spread(routed), spread(named), spread(followed),
+		costs(before, after, endpoints))
 	return nil
 }
 
@@ -124,40 +139,7 @@ func spread(d []time.Duration) string {
 	return fmt.Sprintf("%s | %s | %s", ms(quantile(d, 0.5)), ms(quantile(d, 0.99)), ms(quantile(d, 1)))
 }
 
-// memories are the resident sets of the founder's agent, and of the largest of the others, as cells of a table.
-func memories(ctx context.Context, c *testnet.Cluster) (string, error) {
-	founder, other := "", uint64(0)
-	for i, h := range c.Hosts {
-		rss, err := memory(ctx, h)
-		if err != nil {
-			return "", err
-		}
-		if i == 0 {
-			founder = fmt.Sprintf("%.1f MiB", float64(rss)/1024)
-		} else {
-			other = max(other, rss)
-		}
-	}
-	return fmt.Sprintf("%s | %.1f MiB", founder, float64(other)/1024), nil
-}
-
-// memory is the resident set of a host's agent, in KiB.
-func memory(ctx context.Context, h *testnet.Host) (uint64, error) {
-	out, err := h.Run(ctx, "sh", "-c", `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in *"meshsec agent"*) grep VmRSS $p/status;; esac; done`)
-	if err != nil {
-		return 0, err
-	}
-	var most uint64
-	for line := range strings.Lines(out) {
-		var kib uint64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
-			most = max(most, kib)
-		}
-	}
-	return most, nil
-}
-
-// arrival is a route that has appeared on a host.
+// arrival is a route that has appeared on a host, or a fact in etcd.
 type arrival struct {
 	host int
 	addr netip.Addr
