@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -16,10 +16,11 @@ type kind struct {
 	begin, lift func(ctx context.Context, r *rig, f Fault) error // lift may be nil: the product repairs it
 	takes       func(Fault) []string                             // what no other fault may take meanwhile
 	words       func(Fault) string
-	choose      []string         // one of these becomes Fault.What
-	spares      func(Fault) bool // says that this host has to be left alone
-	long        time.Duration    // it may last this many times longer than others; 0: once
-	kernel      bool             // only where the kernel's data plane is in use
+	choose      []string                               // one of these becomes Fault.What
+	draw        func(rng *rand.Rand, hosts int) string // or what this says
+	spares      func(Fault) bool                       // says that this host has to be left alone
+	long        time.Duration                          // it may last this many times longer than others; 0: once
+	kernel      bool                                   // only where the kernel's data plane is in use
 }
 
 // etcdPort is a match of nft(8) for requests to the embedded etcd.
@@ -52,6 +53,18 @@ var kinds = map[string]kind{
 		words: func(f Fault) string {
 			return fmt.Sprintf("nothing passes from %s to %s, %s", name(f.Host), name(f.Peer), f.What)
 		},
+	},
+	"split": {
+		begin: func(ctx context.Context, r *rig, f Fault) error { return r.Split(ctx, r.groups(f)...) },
+		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.Split(ctx) },
+		takes: func(Fault) []string { return []string{"split"} },
+		draw:  drawGroups, long: 3,
+		words: func(f Fault) string { return "nothing passes between " + f.What },
+	},
+	"churn": {
+		begin: beginChurn, lift: endChurn, long: 2,
+		takes: func(f Fault) []string { return []string{"containers " + name(f.Host)} },
+		words: about("containers come and go on %s"),
 	},
 	"cable": {
 		begin: func(ctx context.Context, r *rig, f Fault) error { return r.SetPort(ctx, r.nodes[f.Host].host, false) },
@@ -132,42 +145,3 @@ func about(format string) func(Fault) string {
 func nothing(Fault) []string { return nil }
 func agent(f Fault) []string { return []string{"agent " + name(f.Host)} }
 func port(f Fault) []string  { return []string{"port " + name(f.Host)} }
-
-func wires(f Fault) []string {
-	there, back := name(f.Host)+" to "+name(f.Peer), name(f.Peer)+" to "+name(f.Host)
-	if f.What == oneWay {
-		return []string{there}
-	}
-	return []string{there, back}
-}
-
-// cut stops what passes between the fault's hosts, or lets it pass again.
-func (r *rig) cut(ctx context.Context, f Fault, proto string, off bool) error {
-	do := r.Mend
-	if off {
-		do = r.Cut
-	}
-	a, b := r.nodes[f.Host].host, r.nodes[f.Peer].host
-	if err := do(ctx, a, b, proto); err != nil || f.What == oneWay {
-		return err
-	}
-	return do(ctx, b, a, proto)
-}
-
-// cutEtcd keeps all others from the founder's etcd.
-func (r *rig) cutEtcd(ctx context.Context, off bool) error {
-	for i := range r.nodes[1:] {
-		if err := r.cut(ctx, Fault{Host: i + 1, What: oneWay}, etcdPort, off); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// move gives the host another underlay address instead of the one that it has.
-func (n *node) move(ctx context.Context, to netip.Addr) error {
-	const script = `ip addr add %s/24 dev eth0 && ip addr del %s/24 dev eth0; ip route replace default via 172.30.0.254`
-	_, err := n.host.Run(ctx, "sh", "-c", fmt.Sprintf(script, to, n.at()))
-	n.now.Store(&to)
-	return err
-}

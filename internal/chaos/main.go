@@ -21,7 +21,7 @@ import (
 func main() {
 	seed := flag.Uint64("seed", 0, "of the first schedule, each further one has the next; 0: random")
 	n := flag.Int("n", 10, "schedules")
-	hosts := flag.Int("hosts", 3, "hosts, 2 to 20")
+	hosts := flag.Int("hosts", 3, "hosts, 2 to 50")
 	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
 	flag.Parse()
 	if *seed == 0 {
@@ -29,8 +29,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > 20 {
-		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..20] [-dataplane auto|kernel|userspace]")
+	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > 50 {
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-dataplane auto|kernel|userspace]")
 		os.Exit(2)
 	}
 	err := testnet.Setup(ctx)
@@ -76,7 +76,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 		}
 		failed = append(failed, s.Seed)
 		r.report(ctx, out, s, err)
-		sum.attacked(r.attacker)
+		sum.ended(r)
 		err = r.close()
 		r = nil
 		if err != nil {
@@ -84,7 +84,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 		}
 	}
 	if r != nil {
-		sum.attacked(r.attacker)
+		sum.ended(r)
 	}
 	sum.print(out, time.Since(start))
 	if len(failed) > 0 {

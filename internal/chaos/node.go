@@ -19,8 +19,10 @@ type node struct {
 	host       *testnet.Host
 	settings   []string
 	process    *testnet.Process
+	engine     *testnet.Engine
 	control    *control.Client
 	container  *testnet.Container
+	guests     atomic.Int32     // containers that were begun besides
 	mac        net.HardwareAddr // on the underlay
 	home, away netip.Addr       // its underlay address, and the other one that it sometimes has
 	now        atomic.Pointer[netip.Addr]
@@ -72,12 +74,12 @@ func (n *node) rekey(ctx context.Context) {
 }
 
 func (n *node) startContainer(ctx context.Context) (err error) {
-	engine := testnet.NewEngine(n.host)
-	if err := engine.CreateNetwork(ctx); err != nil {
+	n.engine = testnet.NewEngine(n.host)
+	if err := n.engine.CreateNetwork(ctx); err != nil {
 		return fmt.Errorf("%s: %w", n.host.Name, err)
 	}
 	err = testnet.Until(ctx, time.Minute, func() error { // its first block may not be there yet
-		n.container, err = engine.StartContainer(ctx, 0)
+		n.container, err = n.engine.StartContainer(ctx, 0)
 		return err
 	})
 	if err != nil {

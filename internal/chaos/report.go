@@ -16,6 +16,7 @@ type summary struct {
 	total, slowest  time.Duration // until all was well again
 	slowestSeed     uint64
 	faults, attacks map[string]int
+	guests          int // containers that came and went
 }
 
 func (s *summary) add(sc Schedule, whole time.Duration) {
@@ -29,9 +30,13 @@ func (s *summary) add(sc Schedule, whole time.Duration) {
 	}
 }
 
-func (s *summary) attacked(a *attacker) {
-	for sort, n := range a.counts() {
+// ended adds what happened on hosts that are about to be taken down.
+func (s *summary) ended(r *rig) {
+	for sort, n := range r.attacker.counts() {
 		s.attacks[sort] += n
+	}
+	for _, n := range r.nodes {
+		s.guests += int(n.guests.Load())
 	}
 }
 
@@ -39,6 +44,7 @@ func (s *summary) print(out io.Writer, took time.Duration) {
 	fmt.Fprintf(out, "%d schedules in %s; whole again after %.1f s on average, %.1f s at most (seed %d)\n", s.schedules, took.Round(time.Second),
 		s.total.Seconds()/float64(s.schedules), s.slowest.Seconds(), s.slowestSeed)
 	fmt.Fprintf(out, "faults: %s\n", counted(s.faults))
+	fmt.Fprintf(out, "containers that came and went: %d\n", s.guests)
 	fmt.Fprintf(out, "injected frames: %s\n", counted(s.attacks))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,8 @@ type rig struct {
 	attacker *attacker
 	traffic  *traffic
 	tables   map[string]string // what the routers held when all was well
+	holders  *holders
+	churns   []*churn // under way
 
 	stop context.CancelFunc
 	work errgroup.Group
@@ -40,7 +43,7 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 		return nil, err
 	}
 	run, cancel := context.WithCancel(context.Background())
-	r := &rig{Cluster: c, stop: cancel}
+	r := &rig{Cluster: c, stop: cancel, holders: &holders{of: map[netip.Addr]string{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -93,6 +96,9 @@ func (r *rig) startNodes(ctx context.Context) error {
 	r.kernel = true
 	for _, n := range r.nodes {
 		if err := n.startContainer(ctx); err != nil {
+			return err
+		}
+		if err := r.holders.take(n.container.Addr, n.host.Name); err != nil {
 			return err
 		}
 		var s control.Status

@@ -23,7 +23,7 @@ type Fault struct {
 	What    string
 }
 
-// Bounds of what is drawn.
+// Bounds of what is drawn; there is one fault more for every five hosts.
 const (
 	minFaults, maxFaults = 3, 6
 	lastBegin            = 1200 * time.Millisecond
@@ -35,13 +35,16 @@ func newSchedule(seed uint64, hosts int, kernel bool) Schedule {
 	rng := rand.New(rand.NewPCG(seed, 0x6d657368736563))
 	s := Schedule{Seed: seed}
 	names := kindNames(kernel)
-	for want := minFaults + rng.IntN(maxFaults-minFaults+1); len(s.Faults) < want; {
+	for want := minFaults + rng.IntN(maxFaults-minFaults+1) + hosts/5; len(s.Faults) < want; {
 		f := Fault{Kind: names[rng.IntN(len(names))], At: draw(rng, 0, lastBegin), For: draw(rng, 20*time.Millisecond, longest), Host: rng.IntN(hosts)}
 		f.For *= max(1, kinds[f.Kind].long)
 		f.Peer = (f.Host + 1 + rng.IntN(hosts-1)) % hosts
 		k := kinds[f.Kind]
-		if k.choose != nil {
+		switch {
+		case k.choose != nil:
 			f.What = k.choose[rng.IntN(len(k.choose))]
+		case k.draw != nil:
+			f.What = k.draw(rng, hosts)
 		}
 		if k.spares != nil && k.spares(f) || slices.ContainsFunc(s.Faults, f.clashes) {
 			continue

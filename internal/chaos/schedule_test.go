@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meshsec/meshsec/internal/testnet"
 )
 
 func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
@@ -29,7 +33,10 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 		}
 		for i, f := range s.Faults {
 			k := kinds[f.Kind]
-			seen[f.Kind+f.What] = true
+			if k.choose != nil {
+				seen[f.Kind+f.What] = true
+			}
+			seen[f.Kind] = true
 			if f.At < 0 || f.At > lastBegin || f.For <= 0 || f.For > longest*max(1, k.long) || f.Host < 0 || f.Host > 2 || f.Peer == f.Host || f.Peer < 0 || f.Peer > 2 {
 				t.Errorf("seed %d: %+v", seed, f)
 			}
@@ -49,7 +56,7 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 	}
 	want := 0
 	for _, k := range kinds {
-		want += max(1, len(k.choose))
+		want += 1 + len(k.choose)
 	}
 	if len(seen) != want {
 		t.Errorf("%d of %d faults are drawn: %v", len(seen), want, seen)
@@ -106,5 +113,37 @@ func TestFaultsAreToldInPlainWords(t *testing.T) {
 		if s := f.String(); !strings.HasPrefix(s, "at 0.25 s for 1.00 s: ") || strings.Contains(s, "%!") {
 			t.Error(s)
 		}
+	}
+}
+
+// TestGroups: a split leaves out nobody, and nobody is on both sides; from one host alone to thirds.
+func TestGroups(t *testing.T) {
+	sizes := map[string]bool{}
+	for seed := range uint64(500) {
+		hosts := 2 + int(seed%24)
+		r := &rig{}
+		for i := range hosts {
+			r.nodes = append(r.nodes, &node{host: &testnet.Host{Name: name(i)}})
+		}
+		groups := r.groups(Fault{What: drawGroups(rand.New(rand.NewPCG(seed, 0)), hosts)})
+		seen := map[*testnet.Host]bool{}
+		for _, g := range groups {
+			if len(g) == 0 {
+				t.Fatalf("seed %d: nobody in a group of %v", seed, groups)
+			}
+			for _, h := range g {
+				if seen[h] {
+					t.Fatalf("seed %d: %s is there twice", seed, h.Name)
+				}
+				seen[h] = true
+			}
+		}
+		if len(seen) != hosts {
+			t.Fatalf("seed %d: %d of %d hosts", seed, len(seen), hosts)
+		}
+		sizes[fmt.Sprint(len(groups), slices.ContainsFunc(groups, func(g []*testnet.Host) bool { return len(g) == 1 }))] = true
+	}
+	if len(sizes) != 4 {
+		t.Errorf("groups of only these kinds: %v", sizes)
 	}
 }

@@ -28,8 +28,12 @@ func (r *rig) settle(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, check := range []func(context.Context) error{r.reachable, r.healthy, r.sameFacts, r.sameTables} {
-		errs = append(errs, testnet.Until(ctx, patience, func() error { return check(ctx) }))
+	limit := patience + time.Duration(len(r.nodes))*time.Second
+	churn, cancel := context.WithTimeout(ctx, 2*limit*scale())
+	errs = append(errs, r.churned(churn))
+	cancel()
+	for _, check := range []func(context.Context) error{r.reachable, r.healthy, r.sameFacts, r.truth, r.sameTables} {
+		errs = append(errs, testnet.Until(ctx, limit, func() error { return check(ctx) }))
 	}
 	return errors.Join(errs...)
 }
@@ -48,7 +52,7 @@ func (r *rig) reachable(context.Context) error {
 			if n := p.arrived.Load() - p.markArrived; n < enough {
 				errs = append(errs, fmt.Errorf("%s to %s: %d datagrams arrived", name(i), name(j), n))
 			}
-			if p.transfers.Load() == p.markTransfers {
+			if p.tcp && p.transfers.Load() == p.markTransfers {
 				errs = append(errs, fmt.Errorf("%s to %s: no TCP transfer came to its end", name(i), name(j)))
 			}
 		}
@@ -84,6 +88,27 @@ func (r *rig) sameFacts(ctx context.Context) error {
 		} else if facts != first {
 			return fmt.Errorf("facts of %s and %s differ:\n%s\n%s", name(0), name(i), first, facts)
 		}
+	}
+	return nil
+}
+
+// truth compares what the agents tell of endpoints with the containers that there are.
+func (r *rig) truth(ctx context.Context) error {
+	var endpoints []control.Endpoint
+	if err := r.nodes[0].control.Get(ctx, "endpoints", &endpoints); err != nil {
+		return err
+	}
+	var told, are []string
+	for _, e := range endpoints {
+		told = append(told, fmt.Sprint(e.Addr, " on ", e.Host))
+	}
+	for i, n := range r.nodes {
+		are = append(are, fmt.Sprint(n.container.Addr, " on ", name(i)))
+	}
+	slices.Sort(told)
+	slices.Sort(are)
+	if !slices.Equal(told, are) {
+		return fmt.Errorf("endpoints in the facts: %v; containers: %v", told, are)
 	}
 	return nil
 }

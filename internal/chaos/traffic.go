@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,13 +22,15 @@ const (
 	udpPort = 7000
 	tcpPort = 7001
 
-	sendEvery     = 20 * time.Millisecond // a datagram for each pair and direction
+	sendEvery     = 20 * time.Millisecond // a datagram for each pair and direction, up to
+	sendBurst     = 24                    // pairs at a time, all in turn
 	transferEvery = 250 * time.Millisecond
 	transferSize  = 16 << 10
+	fewHosts      = 5 // so many make transfers with all others
 )
 
-// traffic is numbered datagrams full of the canary, and small TCP transfers, between all pairs of containers, and an observer
-// in each that looks at every frame that comes in.
+// traffic is numbered datagrams full of the canary, and small TCP transfers, between all pairs of containers (transfers: of many hosts
+// a sample), and an observer in each that looks at every frame that comes in.
 type traffic struct {
 	canary, marker [16]byte
 	boxes          []*box
@@ -39,6 +42,8 @@ type traffic struct {
 
 // pair is what has gone from one container to another.
 type pair struct {
+	from, to                   int
+	tcp                        bool // transfers are made, too
 	sent, arrived, transfers   atomic.Uint32
 	markArrived, markTransfers uint32 // counts when the last fault was lifted
 
@@ -84,7 +89,8 @@ func newTraffic(nodes []*node, canary, marker [16]byte) (_ *traffic, err error) 
 		t.pairs = append(t.pairs, make([]*pair, len(nodes)))
 		for j := range nodes {
 			if i != j {
-				t.pairs[i][j] = &pair{}
+				away := (j - i + len(nodes)) % len(nodes)
+				t.pairs[i][j] = &pair{from: i, to: j, tcp: len(nodes) <= fewHosts || away == 1 || away == len(nodes)/2}
 			}
 		}
 		err := n.container.Enter(func() (err error) {
@@ -111,12 +117,13 @@ func (t *traffic) run(ctx context.Context) error {
 		work.Go(func() error { return b.taken.run(ctx, func(frame []byte) { t.judge(i, frame) }) })
 		work.Go(func() error { return serve(ctx, b.tcp) })
 		work.Go(func() error { return drain(ctx, b.udp) })
-		for j := range t.boxes {
-			if i != j {
+		for j, p := range t.pairs[i] {
+			if p != nil && p.tcp {
 				work.Go(func() error { return t.transfers(ctx, i, j) })
 			}
 		}
 	}
+	all := slices.DeleteFunc(slices.Concat(t.pairs...), func(p *pair) bool { return p == nil })
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	for {
@@ -126,15 +133,13 @@ func (t *traffic) run(ctx context.Context) error {
 			return work.Wait()
 		case <-tick.C:
 		}
-		for i, from := range t.boxes {
-			for j, to := range t.boxes {
-				if i == j {
-					continue
-				}
-				number := t.pairs[i][j].sent.Add(1)
-				// An error, such as of a link that is down, is a datagram lost.
-				_, _ = from.udp.WriteToUDPAddrPort(t.datagram(i, j, number), netip.AddrPortFrom(to.addr, udpPort))
-			}
+		for _, p := range all[:min(sendBurst, len(all))] {
+			number := p.sent.Add(1)
+			// An error, such as of a link that is down, is a datagram lost.
+			_, _ = t.boxes[p.from].udp.WriteToUDPAddrPort(t.datagram(p.from, p.to, number), netip.AddrPortFrom(t.boxes[p.to].addr, udpPort))
+		}
+		if len(all) > sendBurst {
+			all = slices.Concat(all[sendBurst:], all[:sendBurst])
 		}
 	}
 }

@@ -66,12 +66,16 @@ func (e *Engine) CreateEndpoint(ctx context.Context, i int) (netip.Prefix, error
 }
 
 // StartContainer makes a network namespace with endpoint number i in it, as Docker does when a container starts. Nothing runs in it.
+// A container that is returned together with an error has to be stopped.
 func (e *Engine) StartContainer(ctx context.Context, i int) (*Container, error) {
 	addr, err := e.CreateEndpoint(ctx, i)
-	if err != nil {
-		return nil, err
-	}
 	c := &Container{Host: e.host, Name: containerName(i), Addr: addr.Addr()}
+	if err != nil {
+		if !addr.IsValid() {
+			return nil, err
+		}
+		return c, err
+	}
 	c.netns = "/run/netns/" + c.Name
 	var joined struct {
 		InterfaceName struct{ SrcName string }
@@ -79,7 +83,7 @@ func (e *Engine) StartContainer(ctx context.Context, i int) (*Container, error) 
 	}
 	if err := e.call(ctx, "NetworkDriver.Join", map[string]any{"NetworkID": e.network, "EndpointID": endpointID(i), "SandboxKey": c.netns},
 		&joined); err != nil {
-		return nil, err
+		return c, err
 	}
 	script := `ip netns add %s && ip link set %s netns %[1]s name eth0 && ip -n %[1]s link set lo up &&
 		ip -n %[1]s addr add %[3]s dev eth0 && ip -n %[1]s link set eth0 up && ip netns exec %[1]s cat /sys/class/net/eth0/address`
@@ -88,6 +92,22 @@ func (e *Engine) StartContainer(ctx context.Context, i int) (*Container, error) 
 	}
 	c.MAC, err = e.host.Run(ctx, "sh", "-c", fmt.Sprintf(script, c.Name, joined.InterfaceName.SrcName, addr))
 	return c, err
+}
+
+// StopContainer ends endpoint number i and its network namespace, as Docker does when a container stops. It may be called again after
+// an error.
+func (e *Engine) StopContainer(ctx context.Context, c *Container, i int) error {
+	endpoint := map[string]any{"NetworkID": e.network, "EndpointID": endpointID(i)}
+	if err := e.call(ctx, "NetworkDriver.Leave", endpoint, nil); err != nil {
+		return err
+	}
+	if _, err := e.host.Run(ctx, "sh", "-c", fmt.Sprintf("[ ! -e /run/netns/%s ] || ip netns del %[1]s", c.Name)); err != nil {
+		return err
+	}
+	if err := e.call(ctx, "NetworkDriver.DeleteEndpoint", endpoint, nil); err != nil {
+		return err
+	}
+	return e.call(ctx, "IpamDriver.ReleaseAddress", map[string]any{"PoolID": e.pool, "Address": c.Addr.String()}, nil)
 }
 
 // containerName is what endpoint number i is called, as engines tell since 29.

@@ -42,6 +42,39 @@ func TestCutIsOneWay(t *testing.T) {
 	heard(t, toB, "another protocol")
 }
 
+// TestSplit: groups do not hear of each other, those of one group do, and so does a host of no group.
+func TestSplit(t *testing.T) {
+	c := cluster(t, testnet.Options{Hosts: 4})
+	const port = 9999
+	var conns []*net.UDPConn
+	for _, h := range c.Hosts {
+		conns = append(conns, listenOn(t, h, port))
+	}
+	send := func(from, to int, text string) { sendTo(t, conns[from], c.Hosts[to].Addr, port, text) }
+	for from := range c.Hosts { // neighbours are known from now on
+		for to := range c.Hosts {
+			if from != to {
+				send(from, to, "hello")
+				heard(t, conns[to], "hello")
+			}
+		}
+	}
+	if err := c.Split(t.Context(), c.Hosts[:2], c.Hosts[2:3]); err != nil {
+		t.Fatal(err)
+	}
+	send(0, 2, "lost")
+	send(2, 1, "lost")
+	send(0, 1, "of one group")
+	heard(t, conns[1], "of one group")
+	send(3, 2, "of no group")
+	heard(t, conns[2], "of no group")
+	if err := c.Split(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	send(0, 2, "joined")
+	heard(t, conns[2], "joined") // and not what was sent before
+}
+
 func listenOn(t *testing.T, h *testnet.Host, port int) (conn *net.UDPConn) {
 	t.Helper()
 	err := h.Enter(func() (err error) {

@@ -82,6 +82,28 @@ func (c *Cluster) Mend(ctx context.Context, from, to *Host, proto string) error 
 	return err
 }
 
+// Split lets nothing pass between hosts of different groups, in place of an earlier split; with no groups all are joined again.
+func (c *Cluster) Split(ctx context.Context, groups ...[]*Host) error {
+	rules := "add table bridge mst\nadd chain bridge mst split { type filter hook forward priority 0; }\nflush chain bridge mst split\n"
+	for i, from := range groups {
+		for _, to := range groups[i+1:] {
+			for _, way := range [][2]string{{ports(from), ports(to)}, {ports(to), ports(from)}} {
+				rules += fmt.Sprintf("add rule bridge mst split iifname %s oifname %s drop\n", way[0], way[1])
+			}
+		}
+	}
+	return c.nft(ctx, rules)
+}
+
+// ports is a set of nft(8): the hosts' ports of the bridge.
+func ports(hosts []*Host) string {
+	var names []string
+	for _, h := range hosts {
+		names = append(names, strconv.Quote(h.Name))
+	}
+	return "{ " + strings.Join(names, ", ") + " }"
+}
+
 func cutName(from, to *Host, proto string) string {
 	return strings.TrimSpace(from.Name + " to " + to.Name + " " + proto)
 }
