@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -71,7 +72,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 		}
 		sum.add(s, took)
 		if err == nil {
-			fmt.Fprintf(out, "ok    seed %d: %d faults, whole again after %.1f s\n", s.Seed, len(s.Faults), took.Seconds())
+			fmt.Fprintf(out, "ok    seed %d: %d faults, whole again after %.1f s (%s)\n", s.Seed, len(s.Faults), took.Seconds(), strings.Join(r.took, ", "))
 			continue
 		}
 		failed = append(failed, s.Seed)

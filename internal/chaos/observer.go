@@ -109,7 +109,7 @@ func (t *traffic) fault(j int, b []byte) string {
 // number checks a datagram and notes that it has come.
 func (t *traffic) number(i, j int, payload []byte) string {
 	pair, n := t.pairs[i][j], binary.BigEndian.Uint32(payload[18:])
-	if n > pair.sent.Load() || !bytes.Equal(payload, t.datagram(i, j, n)) {
+	if pair == nil || n > pair.sent.Load() || !bytes.Equal(payload, t.datagram(i, j, n)) {
 		return "a datagram that nobody sent"
 	}
 	if !pair.first(n) {

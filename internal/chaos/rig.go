@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,7 @@ type rig struct {
 	tables   map[string]string // what the routers held when all was well
 	holders  *holders
 	churns   []*churn // under way
+	took     []string // each check of settle, seconds
 
 	stop context.CancelFunc
 	work errgroup.Group
@@ -56,6 +58,9 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 		}
 		r.nodes = append(r.nodes, n)
 	}
+	if err := r.meet(ctx); err != nil {
+		return nil, err
+	}
 	if r.attacker, err = newAttacker(c.Hosts[o.hosts], r.nodes, seed); err != nil {
 		return nil, err
 	}
@@ -75,6 +80,23 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 	}
 	r.tables, err = r.readTables(ctx)
 	return r, err
+}
+
+// meet tells many hosts each other's Ethernet addresses, for permanent entries take no place in the kernel's neighbour table: see sample.
+func (r *rig) meet(ctx context.Context) error {
+	if len(r.nodes) <= fewHosts {
+		return nil
+	}
+	var script strings.Builder
+	for _, n := range r.nodes {
+		fmt.Fprintf(&script, "ip neigh replace %s lladdr %s dev eth0 nud permanent\n", n.home, n.mac)
+	}
+	for _, n := range r.nodes {
+		if _, err := n.host.Run(ctx, "sh", "-c", script.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startNodes starts all agents, the founder first, and a container on each.

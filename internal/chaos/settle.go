@@ -32,8 +32,14 @@ func (r *rig) settle(ctx context.Context) error {
 	churn, cancel := context.WithTimeout(ctx, 2*limit*scale())
 	errs = append(errs, r.churned(churn))
 	cancel()
-	for _, check := range []func(context.Context) error{r.reachable, r.healthy, r.sameFacts, r.truth, r.sameTables} {
-		errs = append(errs, testnet.Until(ctx, limit, func() error { return check(ctx) }))
+	r.took = nil
+	for _, c := range []struct {
+		what string
+		do   func(context.Context) error
+	}{{"reachable", r.reachable}, {"healthy", r.healthy}, {"same facts", r.sameFacts}, {"true facts", r.truth}, {"same tables", r.sameTables}} {
+		began := time.Now()
+		errs = append(errs, testnet.Until(ctx, limit, func() error { return c.do(ctx) }))
+		r.took = append(r.took, fmt.Sprintf("%s %.1f", c.what, time.Since(began).Seconds()))
 	}
 	return errors.Join(errs...)
 }
@@ -52,8 +58,8 @@ func (r *rig) reachable(context.Context) error {
 			if n := p.arrived.Load() - p.markArrived; n < enough {
 				errs = append(errs, fmt.Errorf("%s to %s: %d datagrams arrived", name(i), name(j), n))
 			}
-			if p.tcp && p.transfers.Load() == p.markTransfers {
-				errs = append(errs, fmt.Errorf("%s to %s: no TCP transfer came to its end", name(i), name(j)))
+			if p.transfers.Load() == p.markTransfers {
+				errs = append(errs, fmt.Errorf("%s to %s: no TCP transfer came to its end: %w", name(i), name(j), p.why()))
 			}
 		}
 	}
