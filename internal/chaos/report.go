@@ -72,7 +72,7 @@ func (r *rig) report(ctx context.Context, out io.Writer, s Schedule, err error) 
 			fmt.Fprintf(out, "--- %s %s\n%s\n", n.host.Name, view, text)
 		}
 	}
-	fmt.Fprintf(out, "%s\nrepeat it: make chaos SEED=%d N=1\n\n", r.logs(60), s.Seed)
+	fmt.Fprintf(out, "%s\nrepeat it: make chaos SEED=%d N=1 HOSTS=%d\n\n", r.logs(60), s.Seed, len(r.nodes))
 }
 
 // logs are the agents' last lines since the schedule's begin; 0: all.
