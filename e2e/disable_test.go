@@ -58,6 +58,9 @@ func TestCase25DisableAndUpgrade(t *testing.T) {
 			remove(t, round.host, "new")
 		})
 	}
+	for _, h := range s.Hosts {
+		readable(t, h)
+	}
 	t.Logf("figure: %d pings, one each 10 ms, lost by four times disable and enable", flow.Stop())
 	s.reach(t, to, from.Addr)
 }

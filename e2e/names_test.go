@@ -108,39 +108,3 @@ func TestNamesAfterDockerdsRestart(t *testing.T) {
 		}
 	}
 }
-
-// TestNamesOfTasks: a Swarm's task is known by its service, and by its stack where it has one.
-func TestNamesOfTasks(t *testing.T) {
-	s := own(t, 1)
-	ctx := t.Context()
-	h := s.Hosts[0]
-	if err := s.joinAll(ctx); err != nil {
-		t.Fatal(err)
-	}
-	const driver = testnet.Plugin + ":latest"
-	docker(t, h, []string{"swarm", "init", "--advertise-addr", h.Addr.String()},
-		[]string{"network", "create", "--config-only", "--ipam-driver", driver, "--ipam-opt", "meshsec.network=swarmed", "config"},
-		[]string{"network", "create", "-d", driver, "--scope", "swarm", "--config-from", "config", "swarmed"},
-		[]string{"service", "create", "-d", "--name", "shop_web", "--endpoint-mode", "dnsrr", "--network", "swarmed",
-			"--container-label", "com.docker.stack.namespace=shop", "--container-label", "tier=front", testnet.Image})
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanup)
-		defer cancel()
-		if _, err := h.Docker(ctx, "swarm", "leave", "--force"); err != nil {
-			t.Error(err)
-		}
-	})
-	eventually(t, "the task's description", func() error {
-		var all []control.Endpoint
-		if err := h.MeshsecJSON(ctx, &all, "endpoints"); err != nil {
-			return err
-		}
-		for _, e := range all {
-			if e.Network == "swarmed" && strings.HasPrefix(e.Name, "shop_web.1.") && e.Service == "web" && e.Project == "shop" &&
-				len(e.Labels) == 1 && e.Labels["tier"] == "front" {
-				return nil
-			}
-		}
-		return fmt.Errorf("%+v", all)
-	})
-}

@@ -113,6 +113,7 @@ func TestRefusedSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused(t, h, c.words, with(mesh)...)
+		said(t, h, c.words)
 		if _, err := h.Docker(t.Context(), "plugin", "disable", "-f", testnet.Plugin); err != nil {
 			t.Fatal(err)
 		}
@@ -126,6 +127,25 @@ func TestRefusedSettings(t *testing.T) {
 	refused(t, h, []string{"--ipam-opt meshsec.network=late"}, with("-o", "meshsec.network=late", mesh)...)
 	if err := createMesh(t.Context(), h); err != nil {
 		t.Errorf("with everything set right: %v", err)
+	}
+	readable(t, h)
+}
+
+// said fails the test unless the host's log, and `meshsec status` with exit code 2, say all the words.
+func said(t *testing.T, h *testnet.Host, words []string) {
+	t.Helper()
+	status, err := h.Meshsec(t.Context(), "status")
+	if err == nil || !strings.Contains(err.Error(), "exit status 2") {
+		t.Errorf("meshsec status ends with %v: %s", err, status)
+	}
+	log := h.DockerdLog(1 << 20)
+	for _, word := range words {
+		if !strings.Contains(status, word) {
+			t.Errorf("meshsec status without %q: %s", word, status)
+		}
+		if !strings.Contains(log, word) {
+			t.Errorf("the log does not say %q", word)
+		}
 	}
 }
 

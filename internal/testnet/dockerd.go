@@ -100,13 +100,22 @@ func (h *Host) Docker(ctx context.Context, args ...string) (string, error) {
 	return h.docker(ctx, nil, args...)
 }
 
+// Compose runs docker-compose against the host.
+func (h *Host) Compose(ctx context.Context, args ...string) (string, error) {
+	return h.client(ctx, nil, "docker-compose", args...)
+}
+
 func (h *Host) docker(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, dockerClient(), args...)
+	return h.client(ctx, stdin, dockerClient(), args...)
+}
+
+func (h *Host) client(ctx context.Context, stdin []byte, client string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, client, args...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+h.DockerHost(), "DOCKER_CONFIG="+h.cluster.dir, "DOCKER_CONTEXT=")
 	if stdin != nil {
 		cmd.Stdin = bytes.NewReader(stdin)
 	}
-	return output(cmd, h.Name, append([]string{"docker"}, args...))
+	return output(cmd, h.Name, append([]string{filepath.Base(client)}, args...))
 }
 
 // dockerClient prefers the client that came with the dockerd: a much newer one may refuse its API.
