@@ -17,13 +17,13 @@ type builder struct {
 
 // facts compares the endpoints, host by host: the map of a host that has not changed is the same one.
 func (b *builder) facts() {
-	next := make(map[string]map[store.EndpointKey]store.Endpoint, len(b.to.snap.Endpoints)+1)
+	next := make(map[string]map[store.EndpointKey]*store.Endpoint, len(b.to.snap.Endpoints)+1)
 	maps.Copy(next, b.to.snap.Endpoints)
 	next[b.to.self] = b.from.facts[b.to.self]
 	if b.from.local != b.to.local {
-		own := make(map[store.EndpointKey]store.Endpoint, len(b.to.local.Endpoints))
+		own := make(map[store.EndpointKey]*store.Endpoint, len(b.to.local.Endpoints))
 		for _, e := range b.to.local.Endpoints {
-			own[e.Key()] = e.Endpoint
+			own[e.Key()] = &e.Endpoint
 		}
 		next[b.to.self] = own
 	}
@@ -33,20 +33,20 @@ func (b *builder) facts() {
 			continue
 		}
 		for key, e := range now {
-			if old, ok := was[key]; !ok || !equal(old, e) {
+			if old, ok := was[key]; !ok || old != e && !equal(old, e) {
 				b.put(key, e, b.routed(key))
 			}
 		}
 		for key := range was {
 			if _, ok := now[key]; !ok {
-				b.put(key, store.Endpoint{}, false)
+				b.put(key, nil, false)
 			}
 		}
 	}
 	for host, was := range b.from.facts {
 		if _, ok := next[host]; !ok {
 			for key := range was {
-				b.put(key, store.Endpoint{}, false)
+				b.put(key, nil, false)
 			}
 		}
 	}
@@ -125,10 +125,10 @@ func (b *builder) find(key store.EndpointKey) *Entry {
 }
 
 // put takes an endpoint's entry out, and in its place, if it is there, puts e.
-func (b *builder) put(key store.EndpointKey, e store.Endpoint, there bool) {
+func (b *builder) put(key store.EndpointKey, e *store.Endpoint, there bool) {
 	if old := b.find(key); old != nil {
 		b.addrs.remove(key.Addr, old)
-		for _, name := range keys(old.Endpoint) {
+		for _, name := range keys(*old.Endpoint) {
 			b.names.remove(name, old)
 		}
 		b.to.sums[key.Network] -= old.sum
@@ -137,9 +137,9 @@ func (b *builder) put(key store.EndpointKey, e store.Endpoint, there bool) {
 	if !there {
 		return
 	}
-	entry := &Entry{e, sumEndpoint(e)}
+	entry := newEntry(e)
 	b.addrs.add(key.Addr, entry)
-	for _, name := range keys(e) {
+	for _, name := range keys(*e) {
 		b.names.add(name, entry)
 	}
 	b.to.sums[key.Network] += entry.sum

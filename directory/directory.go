@@ -23,7 +23,7 @@ type Directory struct {
 	names *index[string]
 	addrs *index[netip.Addr]
 	// facts are all endpoints, also those that are not routed, by host; about this host the checkpoint's.
-	facts map[string]map[store.EndpointKey]store.Endpoint
+	facts map[string]map[store.EndpointKey]*store.Endpoint
 	sums  map[string]uint64 // by network: of what is in it
 	// hosts are the environment's by name, in lower case; hostSum is over their content.
 	hosts   map[string][]store.Host
@@ -132,15 +132,11 @@ func (d *Directory) At(addr netip.Addr, networks []string) *Entry {
 // Endpoints gives all endpoints in networks, sorted by network, host and address.
 func (d *Directory) Endpoints(networks []string) []*Entry {
 	var list []*Entry
-	for _, m := range d.addrs.maps {
-		for _, entries := range m {
-			for _, e := range entries {
-				if slices.Contains(networks, e.Network) {
-					list = append(list, e)
-				}
-			}
+	d.addrs.all(func(e *Entry) {
+		if slices.Contains(networks, e.Network) {
+			list = append(list, e)
 		}
-	}
+	})
 	slices.SortFunc(list, compare)
 	return list
 }

@@ -16,7 +16,7 @@ type world struct {
 
 func newWorld(hosts int) *world {
 	w := &world{snap: store.Snapshot{Revision: 1, Hosts: map[string]store.Host{}, Networks: map[string]store.Network{},
-		Blocks: map[store.BlockKey]store.Claim{}, Statics: map[store.AddrKey]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]store.Endpoint{}}}
+		Blocks: map[store.BlockKey]store.Claim{}, Statics: map[store.AddrKey]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]*store.Endpoint{}}}
 	for i := range hosts {
 		id := fmt.Sprintf("%016x", i)
 		w.snap.Hosts[id] = store.Host{ID: id, Name: fmt.Sprintf("H%d", i), Addrs: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}}
@@ -47,9 +47,9 @@ func (w *world) put(e store.Endpoint) store.Endpoint {
 	}
 	m := maps.Clone(w.snap.Endpoints[e.Host])
 	if m == nil {
-		m = map[store.EndpointKey]store.Endpoint{}
+		m = map[store.EndpointKey]*store.Endpoint{}
 	}
-	m[e.Key()] = e
+	m[e.Key()] = &e
 	w.snap.Endpoints = maps.Clone(w.snap.Endpoints)
 	w.snap.Endpoints[e.Host] = m
 	w.snap.Revision++

@@ -14,65 +14,107 @@ const shards = 1 << 10
 
 // Entry is an endpoint in the directory. It is never changed.
 type Entry struct {
-	store.Endpoint
-	sum uint64 // of its content
+	*store.Endpoint
+	sum  uint64    // of its content
+	self [1]*Entry // for lists of this one alone, which nearly all are
+}
+
+func newEntry(e *store.Endpoint) *Entry {
+	entry := &Entry{Endpoint: e, sum: sumEndpoint(*e)}
+	entry.self[0] = entry
+	return entry
 }
 
 // index finds entries by a key. The zero value is empty.
 type index[K comparable] struct {
-	maps [shards]map[K][]*Entry
+	one  [shards]map[K]*Entry   // of keys that have one entry
+	more [shards]map[K][]*Entry // of those that have several
 }
 
 // get gives the entries of a key, in no particular order.
 func (x *index[K]) get(seed maphash.Seed, key K) []*Entry {
-	return x.maps[maphash.Comparable(seed, key)%shards][key]
+	return x.at(maphash.Comparable(seed, key)%shards, key)
+}
+
+func (x *index[K]) at(shard uint64, key K) []*Entry {
+	if e := x.one[shard][key]; e != nil {
+		return e.self[:]
+	}
+	return x.more[shard][key]
+}
+
+// all calls fn for every entry, once for each of its keys.
+func (x *index[K]) all(fn func(*Entry)) {
+	for _, m := range x.one {
+		for _, e := range m {
+			fn(e)
+		}
+	}
+	for _, m := range x.more {
+		for _, entries := range m {
+			for _, e := range entries {
+				fn(e)
+			}
+		}
+	}
 }
 
 // change is an index in the making: a copy that shares its maps with the one it comes from until it writes to them.
 type change[K comparable] struct {
 	*index[K]
-	seed  maphash.Seed
-	owned map[uint64]bool
-	fresh map[K]bool // keys whose entries are in a slice that nobody else has
+	seed      maphash.Seed
+	one, more map[uint64]bool // shards whose maps are its own
+	fresh     map[K]bool      // keys of several entries whose list nobody else has
 }
 
 func newChange[K comparable](from *index[K], seed maphash.Seed) change[K] {
 	next := *from
-	return change[K]{&next, seed, map[uint64]bool{}, map[K]bool{}}
+	return change[K]{&next, seed, map[uint64]bool{}, map[uint64]bool{}, map[K]bool{}}
 }
 
-// own gives the map of a key, for writing.
-func (c change[K]) own(key K) map[K][]*Entry {
-	n := maphash.Comparable(c.seed, key) % shards
-	if !c.owned[n] {
-		c.owned[n] = true
-		if c.maps[n] = maps.Clone(c.maps[n]); c.maps[n] == nil {
-			c.maps[n] = map[K][]*Entry{}
+// own gives the map of a shard, for writing.
+func own[K comparable, V any](owned map[uint64]bool, place *map[K]V, shard uint64) map[K]V {
+	if !owned[shard] {
+		owned[shard] = true
+		if *place = maps.Clone(*place); *place == nil {
+			*place = map[K]V{}
 		}
 	}
-	return c.maps[n]
+	return *place
+}
+
+// set makes these the entries of a key; the list must be nobody else's.
+func (c change[K]) set(shard uint64, key K, entries []*Entry) {
+	if len(entries) == 1 {
+		own(c.one, &c.index.one[shard], shard)[key] = entries[0]
+	} else if c.index.one[shard][key] != nil {
+		delete(own(c.one, &c.index.one[shard], shard), key)
+	}
+	if len(entries) > 1 {
+		own(c.more, &c.index.more[shard], shard)[key] = entries
+		c.fresh[key] = true
+	} else if c.index.more[shard][key] != nil {
+		delete(own(c.more, &c.index.more[shard], shard), key)
+		delete(c.fresh, key)
+	}
 }
 
 func (c change[K]) add(key K, e *Entry) {
-	m := c.own(key)
+	n := maphash.Comparable(c.seed, key) % shards
+	list := c.at(n, key)
 	if !c.fresh[key] {
-		m[key] = slices.Clip(m[key]) // so that append copies it
+		list = slices.Clip(list) // so that append copies it
 	}
-	m[key] = append(m[key], e)
-	c.fresh[key] = true
+	c.set(n, key, append(list, e))
 }
 
 func (c change[K]) remove(key K, e *Entry) {
-	m := c.own(key)
-	left := m[key]
+	n := maphash.Comparable(c.seed, key) % shards
+	list := c.at(n, key)
 	if !c.fresh[key] {
-		left = slices.Clone(left)
+		list = slices.Clone(list)
 	}
-	left = slices.DeleteFunc(left, func(x *Entry) bool { return x == e })
-	if m[key] = left; len(left) == 0 {
-		delete(m, key)
-	}
-	c.fresh[key] = len(left) > 0
+	c.set(n, key, slices.DeleteFunc(list, func(x *Entry) bool { return x == e }))
 }
 
 func compare(a, b *Entry) int {

@@ -2,8 +2,10 @@ package directory
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/meshsec/meshsec/store"
@@ -75,16 +77,16 @@ func (w *world) edit(r *rand.Rand) {
 // many is an environment with 50,000 endpoints on 100 hosts.
 func many() *world {
 	w := newWorld(100)
-	endpoints := map[string]map[store.EndpointKey]store.Endpoint{}
+	endpoints := map[string]map[store.EndpointKey]*store.Endpoint{}
 	n := 0
 	for h := 1; h < 100; h++ {
-		m := map[store.EndpointKey]store.Endpoint{}
+		m := map[store.EndpointKey]*store.Endpoint{}
 		for range 506 {
 			n++
 			addr := netip.AddrFrom4([4]byte{10, 42, byte(n >> 8), byte(n)})
 			w.snap.Statics[store.AddrKey{Network: "default", Addr: addr}] = store.Claim{Host: host(h)}
 			e := at("default", addr.String(), host(h), fmt.Sprint("container-", n))
-			m[e.Key()] = e
+			m[e.Key()] = &e
 		}
 		endpoints[host(h)] = m
 	}
@@ -103,4 +105,25 @@ func BenchmarkNextOfFiftyThousand(b *testing.B) {
 		d = w.next(d)
 	}
 	b.ReportMetric(float64(d.Len()), "names")
+}
+
+// Many of one name cost no more, each, than few: a list is copied once for each directory.
+func TestManyOfOneName(t *testing.T) {
+	x := newChange(&index[string]{}, maphash.MakeSeed())
+	var entries []*Entry
+	for i := range 2000 {
+		entries = append(entries, newEntry(&store.Endpoint{ID: fmt.Sprint(i)}))
+		x.add("web", entries[i])
+	}
+	if grown := testing.AllocsPerRun(1, func() { x.add("web", entries[0]) }); grown > 1 {
+		t.Errorf("%v allocations", grown)
+	}
+	was := slices.Clone(x.get(x.seed, "web"))
+	next := newChange(x.index, x.seed)
+	for _, e := range entries {
+		next.remove("web", e)
+	}
+	if left := next.get(x.seed, "web"); len(left) > 0 || !slices.Equal(x.get(x.seed, "web"), was) {
+		t.Errorf("%d are left; before there were %d, %d of them still", len(left), len(was), len(x.get(x.seed, "web")))
+	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // equal tells whether two endpoints say the same of a container.
-func equal(a, b store.Endpoint) bool {
+func equal(a, b *store.Endpoint) bool {
 	return a.ID == b.ID && a.MAC == b.MAC && a.Name == b.Name && a.ContainerID == b.ContainerID && a.Service == b.Service && a.Project == b.Project &&
 		a.Since.Equal(b.Since) && slices.Equal(a.Aliases, b.Aliases) && maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Ports, b.Ports)
 }

@@ -111,7 +111,7 @@ func (z Zone) inReverse(name string, addr netip.Addr, from *directory.Asker) (f 
 	}
 	f, apex = &found{why: "an address of the environment"}, zoneOf(pool)
 	if e := z.Names.At(addr, from.Networks); e != nil && !z.Names.Lost(e.Host) {
-		if names := directory.Names(e.Endpoint); len(names) > 0 {
+		if names := directory.Names(*e.Endpoint); len(names) > 0 {
 			f.exists, f.endpoints = true, []*directory.Entry{e}
 			f.pointer = z.full(e)
 		}
@@ -122,7 +122,7 @@ func (z Zone) inReverse(name string, addr netip.Addr, from *directory.Asker) (f 
 // full is an endpoint's whole name: of its container, else the first that it has.
 func (z Zone) full(e *directory.Entry) string {
 	name := strings.ToLower(e.Name)
-	names := directory.Names(e.Endpoint)
+	names := directory.Names(*e.Endpoint)
 	if len(names) == 0 {
 		return ""
 	}

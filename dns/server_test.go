@@ -140,13 +140,13 @@ func crowd(n int) *directory.Board {
 	snap := &store.Snapshot{Networks: map[string]store.Network{"default": {Name: "default", Pool: netip.MustParsePrefix("10.42.0.0/16")}},
 		Hosts:  map[string]store.Host{self: {ID: self, Name: "one"}, far: {ID: far, Name: "two"}},
 		Blocks: map[store.BlockKey]store.Claim{{Network: "default", Prefix: netip.MustParsePrefix("10.42.0.0/16")}: {Host: far}}}
-	m := map[store.EndpointKey]store.Endpoint{}
+	m := map[store.EndpointKey]*store.Endpoint{}
 	for i := range n {
 		e := store.Endpoint{Host: far, Network: "default", Name: fmt.Sprint("container-", i), Aliases: []string{"crowd"}, Ports: []store.Port{{Proto: "tcp", Port: 80}, {Proto: "udp", Port: 53}},
 			Addr: netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})}
-		m[e.Key()] = e
+		m[e.Key()] = &e
 	}
-	snap.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{far: m}
+	snap.Endpoints = map[string]map[store.EndpointKey]*store.Endpoint{far: m}
 	local := &store.Local{Endpoints: map[string]store.LocalEndpoint{"me": {Endpoint: store.Endpoint{ID: "me", Host: self, Network: "default", Name: "me", Addr: me}},
 		"other": {Endpoint: store.Endpoint{ID: "other", Host: self, Network: "default", Name: "other", Addr: other}}}}
 	return directory.NewBoard(directory.New(self).Next(snap, local, nil))

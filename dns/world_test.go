@@ -26,7 +26,7 @@ var me, other, shut = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127
 // environment has two hosts, three networks and some containers.
 func environment(lost ...string) *directory.Directory {
 	pool := netip.MustParsePrefix
-	snap := &store.Snapshot{Revision: 42, Endpoints: map[string]map[store.EndpointKey]store.Endpoint{}, Blocks: map[store.BlockKey]store.Claim{},
+	snap := &store.Snapshot{Revision: 42, Endpoints: map[string]map[store.EndpointKey]*store.Endpoint{}, Blocks: map[store.BlockKey]store.Claim{},
 		Hosts: map[string]store.Host{
 			self: {ID: self, Name: "One", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}},
 			far:  {ID: far, Name: "two", Version: "v1", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")}},
@@ -39,9 +39,9 @@ func environment(lost ...string) *directory.Directory {
 		p, _ := e.Addr.Prefix(26)
 		snap.Blocks[store.BlockKey{Network: network, Prefix: p}] = store.Claim{Host: host}
 		if snap.Endpoints[host] == nil {
-			snap.Endpoints[host] = map[store.EndpointKey]store.Endpoint{}
+			snap.Endpoints[host] = map[store.EndpointKey]*store.Endpoint{}
 		}
-		snap.Endpoints[host][e.Key()] = e
+		snap.Endpoints[host][e.Key()] = &e
 	}
 	web := store.Endpoint{Name: "shop-Web-1", Aliases: []string{"web", "api.test"}, Service: "web", Project: "shop",
 		Labels: map[string]string{SRVLabel + "http": "8080", SRVLabel + "dns": "53/udp", SRVLabel + "bad": "x"},

@@ -64,7 +64,7 @@ func TestDesiredRules(t *testing.T) {
 			[]string{"+ignored endpoint 10.42.0.1 of host b on network default: it is the gateway's address"}},
 		{"nor a value that speaks of another key", func(f *facts) {
 			k := store.EndpointKey{Host: "b", Network: "default", Addr: addr("10.42.65.3")}
-			f.snap.Endpoints["b"][k] = store.Endpoint{Host: "b", Network: "default", Addr: addr("10.42.65.4")}
+			f.snap.Endpoints["b"][k] = &store.Endpoint{Host: "b", Network: "default", Addr: addr("10.42.65.4")}
 		}, []string{"+ignored endpoint 10.42.65.3 of host b on network default: key and value differ"}},
 		{"own endpoints in etcd do not count", func(f *facts) { f.endpoint("a", "default", "10.42.64.9") }, nil},
 		{"an address in use here stays here", func(f *facts) { f.static("default", "10.42.64.2", "b"); f.endpoint("b", "default", "10.42.64.2") },

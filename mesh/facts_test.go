@@ -26,7 +26,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func baseFacts() *facts {
 	f := &facts{o: Options{Self: "a", UnderlayMTU: 1500, Encap: ipsec.EncapUDP, Routers: prefix("100.127.0.0/16")}}
 	f.snap = store.Snapshot{Revision: 42, Hosts: map[string]store.Host{}, Networks: map[string]store.Network{}, Blocks: map[store.BlockKey]store.Claim{},
-		Statics: map[store.AddrKey]store.Claim{}, Routers: map[netip.Addr]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]store.Endpoint{}}
+		Statics: map[store.AddrKey]store.Claim{}, Routers: map[netip.Addr]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]*store.Endpoint{}}
 	f.local = store.Local{Networks: map[string]store.LocalNetwork{}, Pools: map[string]store.LocalPool{}, Blocks: map[store.BlockKey]store.Claim{},
 		Statics: map[store.AddrKey]store.Claim{}, Endpoints: map[string]store.LocalEndpoint{}}
 	f.local.Identity.HostID = "a"
@@ -92,9 +92,9 @@ func (f *facts) static(network, a, host string) {
 func (f *facts) endpoint(host, network, a string) {
 	e := store.Endpoint{V: 1, ID: host + a, Host: host, Network: network, Addr: addr(a), MAC: link.MACOf(addr(a)).String()}
 	if f.snap.Endpoints[host] == nil {
-		f.snap.Endpoints[host] = map[store.EndpointKey]store.Endpoint{}
+		f.snap.Endpoints[host] = map[store.EndpointKey]*store.Endpoint{}
 	}
-	f.snap.Endpoints[host][e.Key()] = e
+	f.snap.Endpoints[host][e.Key()] = &e
 }
 
 func (f *facts) ownEndpoint(id, network, a string) {

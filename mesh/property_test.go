@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -158,12 +159,12 @@ func TestHostsAgree(t *testing.T) {
 
 func TestComputeLeavesItsArgumentsAlone(t *testing.T) {
 	f := baseFacts()
-	before := fmt.Sprint(f.snap, f.local)
+	before := fmt.Sprint(f.snap, maps.Collect(f.snap.EachEndpoint), f.local)
 	d := f.compute()
 	for i := range d.Peers {
 		d.Peers[i].Prefixes[0] = prefix("0.0.0.0/0")
 	}
-	if fmt.Sprint(f.snap, f.local) != before {
+	if fmt.Sprint(f.snap, maps.Collect(f.snap.EachEndpoint), f.local) != before {
 		t.Error("the facts have changed")
 	}
 	if d := Compute(&store.Snapshot{}, &store.Local{}, f.o); len(d.Peers)+len(d.Bridges)+len(d.Guard) > 0 {

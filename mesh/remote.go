@@ -22,7 +22,7 @@ type memory struct {
 
 // accepted is what has become of the endpoints of a host.
 type accepted struct {
-	endpoints map[store.EndpointKey]store.Endpoint // from which
+	endpoints map[store.EndpointKey]*store.Endpoint // from which
 	router    netip.Addr                           // of the peer
 	peer      bool
 	lost      bool
@@ -119,7 +119,7 @@ func (c *computation) accept(a *accepted) {
 }
 
 // endpointFault says why an endpoint of another host is not accepted; "" if it is.
-func (c *computation) endpointFault(net presence, key store.EndpointKey, e store.Endpoint) string {
+func (c *computation) endpointFault(net presence, key store.EndpointKey, e *store.Endpoint) string {
 	if e.Host != key.Host || e.Network != key.Network || e.Addr != key.Addr {
 		return "key and value differ"
 	}

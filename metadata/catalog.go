@@ -34,7 +34,7 @@ func newCatalog(dir *directory.Directory, networks []string) *catalog {
 	groups := map[group]endpoints{}
 	for _, e := range dir.Endpoints(networks) {
 		k := group{e.Host, cmp.Or(e.ContainerID, e.ID)}
-		groups[k] = append(groups[k], &e.Endpoint)
+		groups[k] = append(groups[k], e.Endpoint)
 	}
 	c := &catalog{named: make(map[string]int, 2*len(groups))}
 	c.containers = slices.SortedFunc(maps.Values(groups), func(a, b endpoints) int {

@@ -24,15 +24,15 @@ import (
 func (w *world) fill(n int) {
 	next := *w.snap
 	next.Revision++
-	m := map[store.EndpointKey]store.Endpoint{}
+	m := map[store.EndpointKey]*store.Endpoint{}
 	addr := netip.MustParseAddr("10.42.100.0")
 	for i := range n {
 		addr = addr.Next()
 		e := store.Endpoint{ID: fmt.Sprintf("e%032d", i), ContainerID: fmt.Sprintf("c%063d", i), Host: far, Network: "default", Addr: addr, Name: fmt.Sprintf("Many-%d", i),
 			Service: fmt.Sprintf("svc%d", i/10), Project: "big", Labels: map[string]string{"com.docker.compose.service": "svc", "note": "two\n\nlines"}}
-		m[e.Key()] = e
+		m[e.Key()] = &e
 	}
-	next.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{far: m}
+	next.Endpoints = map[string]map[store.EndpointKey]*store.Endpoint{far: m}
 	w.snap = &next
 	w.publish()
 }
@@ -150,7 +150,7 @@ func TestPartByPartIsTheWhole(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", path, text, whole)
 		}
 	}
-	w.snap.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{}
+	w.snap.Endpoints = map[string]map[store.EndpointKey]*store.Endpoint{}
 	w.local = &store.Local{Endpoints: map[string]store.LocalEndpoint{"a": {Endpoint: store.Endpoint{ID: "a", Network: "default", Addr: me, Host: self}}}}
 	w.publish()
 	if got := w.serve("/latest", formatYAML).Body.String(); !strings.Contains(got, "services: []\n") {

@@ -39,7 +39,7 @@ func newWorld(t testing.TB, o Options) *world {
 		Hosts: map[string]store.Host{self: {ID: self, Name: "one", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}, far: {ID: far, Name: "two"}},
 		Networks: map[string]store.Network{"default": {Name: "default", Pool: netip.MustParsePrefix("10.42.0.0/16")},
 			"shop": {Name: "shop", Pool: netip.MustParsePrefix("10.43.0.0/16")}, "secret": {Name: "secret", Pool: netip.MustParsePrefix("10.44.0.0/16")}},
-		Blocks: map[store.BlockKey]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]store.Endpoint{}}}
+		Blocks: map[store.BlockKey]store.Claim{}, Endpoints: map[string]map[store.EndpointKey]*store.Endpoint{}}}
 	for name, n := range w.snap.Networks {
 		w.snap.Blocks[store.BlockKey{Network: name, Prefix: n.Pool}] = store.Claim{Host: far}
 	}
@@ -80,10 +80,10 @@ func (w *world) put(network, addr, name string) {
 	next.Revision++
 	m := maps.Clone(next.Endpoints[far])
 	if m == nil {
-		m = map[store.EndpointKey]store.Endpoint{}
+		m = map[store.EndpointKey]*store.Endpoint{}
 	}
-	m[e.Key()] = e
-	next.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{far: m}
+	m[e.Key()] = &e
+	next.Endpoints = map[string]map[store.EndpointKey]*store.Endpoint{far: m}
 	w.snap = &next
 	w.publish()
 }

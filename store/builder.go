@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"unique"
 )
 
 // builder makes the next Snapshot from one that others are reading: it copies a map when it first writes to it, so what
@@ -59,7 +60,10 @@ func (b *builder) take(k factKey, fact any) {
 		writable(b, &b.next.Routers)[k.addr] = fact.(Claim)
 	case kindEndpoint:
 		e := fact.(Endpoint)
-		b.endpointsOf(k.host)[e.Key()] = e
+		for _, word := range []*string{&e.Host, &e.Network, &e.Service, &e.Project} {
+			*word = unique.Make(*word).Value() // many endpoints have the same
+		}
+		b.endpointsOf(k.host)[e.Key()] = &e
 	case kindCert:
 		writable(b, &b.next.Certs)[k.host] = fact.(Renewal).Cert
 	case kindRevoked:
@@ -146,7 +150,7 @@ func (b *builder) dropEndpoint(key EndpointKey) {
 }
 
 // endpointsOf gives the map of one host's endpoints, for writing.
-func (b *builder) endpointsOf(host string) map[EndpointKey]Endpoint {
+func (b *builder) endpointsOf(host string) map[EndpointKey]*Endpoint {
 	all := writable(b, &b.next.Endpoints)
 	if !b.copied[host] {
 		b.copied[host] = true

@@ -22,7 +22,7 @@ type Snapshot struct {
 	Statics  map[AddrKey]Claim
 	Routers  map[netip.Addr]Claim
 	// Endpoints by host ID, then by key: an event costs a copy of one host's map only. See EachEndpoint, FindEndpoint.
-	Endpoints map[string]map[EndpointKey]Endpoint
+	Endpoints map[string]map[EndpointKey]*Endpoint
 	// Revoked are the hosts that are shut out. They are in no other field, but for claims that are not yet free.
 	Revoked map[string]Revocation
 	Certs   map[string][]byte // renewed certificates (DER) by host ID, unchecked; empty when FromDisk
@@ -37,7 +37,7 @@ func (s *Snapshot) Empty() bool { return s.Revision == 0 && !s.FromDisk }
 func (s *Snapshot) EachEndpoint(fn func(EndpointKey, Endpoint) bool) {
 	for _, endpoints := range s.Endpoints {
 		for key, endpoint := range endpoints {
-			if !fn(key, endpoint) {
+			if !fn(key, *endpoint) {
 				return
 			}
 		}
@@ -55,8 +55,10 @@ func (s *Snapshot) EndpointCount() int {
 
 // Endpoint returns one endpoint by its key.
 func (s *Snapshot) Endpoint(key EndpointKey) (Endpoint, bool) {
-	e, ok := s.Endpoints[key.Host][key]
-	return e, ok
+	if e, ok := s.Endpoints[key.Host][key]; ok {
+		return *e, true
+	}
+	return Endpoint{}, false
 }
 
 // FindEndpoint returns the endpoint that holds an address: the one under a claim of its own host. Without such a one it

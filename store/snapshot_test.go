@@ -80,7 +80,7 @@ func bigSnapshot() *Snapshot {
 			e := testEndpoint(host, n)
 			e.Addr = netip.AddrFrom4([4]byte{10, 42, byte(h), byte(n)})
 			e.Network = fmt.Sprintf("n%d", n/256)
-			b.endpointsOf(host)[e.Key()] = e
+			b.endpointsOf(host)[e.Key()] = &e
 		}
 	}
 	return &b.next

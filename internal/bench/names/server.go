@@ -32,6 +32,8 @@ type server struct {
 	addr string
 	cmd  *exec.Cmd
 	dir  string
+	// Of our own: what the heap holds of the names as facts, as every agent has them, and of the directory that DNS adds to them, bytes.
+	facts, directory uint64
 }
 
 func (s *server) end() {
@@ -67,7 +69,7 @@ func (s *server) memory() int {
 
 func lastProcessor() string { return strconv.Itoa(runtime.NumCPU() - 1) }
 
-// startOwn runs this program as the server; it prints its address when it listens.
+// startOwn runs this program as the server; it prints its address and what it holds when it listens.
 func startOwn(ctx context.Context, names int) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -82,25 +84,38 @@ func startOwn(ctx context.Context, names int) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	return &server{addr: strings.TrimSpace(line), cmd: cmd}, err
+	s := &server{cmd: cmd}
+	_, err = fmt.Fscan(bufio.NewReader(out), &s.addr, &s.facts, &s.directory)
+	return s, err
+}
+
+// live is how much of the heap is in use.
+func live() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // serveNames is the server: as in the agent, with the agent's setting of the collector.
 func serveNames(ctx context.Context, names int) error {
 	debug.SetGCPercent(50)
+	before := live()
 	pool := netip.MustParsePrefix("10.42.0.0/16")
 	snap := &store.Snapshot{Revision: 1, Networks: map[string]store.Network{"default": {Name: "default", Pool: pool}},
 		Blocks: map[store.BlockKey]store.Claim{{Network: "default", Prefix: pool}: {Host: "far"}}}
-	m := make(map[store.EndpointKey]store.Endpoint, names)
+	m := make(map[store.EndpointKey]*store.Endpoint, names)
 	for i := range names {
 		e := store.Endpoint{Host: "far", Network: "default", Addr: addrOf(i), Name: strings.TrimSuffix(nameOf(i), ".bench.internal")}
-		m[e.Key()] = e
+		m[e.Key()] = &e
 	}
-	snap.Endpoints = map[string]map[store.EndpointKey]store.Endpoint{"far": m}
+	snap.Endpoints = map[string]map[store.EndpointKey]*store.Endpoint{"far": m}
 	local := &store.Local{Endpoints: map[string]store.LocalEndpoint{"me": {Endpoint: store.Endpoint{ID: "me", Host: "self", Network: "default",
 		Addr: netip.MustParseAddr("127.0.0.1")}}}}
-	s := dns.New(dns.Options{Domain: "bench.internal", Board: directory.NewBoard(directory.New("self").Next(snap, local, nil)),
+	facts := live()
+	board := directory.NewBoard(directory.New("self").Next(snap, local, nil))
+	all := live()
+	s := dns.New(dns.Options{Domain: "bench.internal", Board: board,
 		Age: func() (time.Duration, bool) { return 0, true }, Resolvers: func() []netip.AddrPort { return nil }, Rate: 1 << 30})
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -112,7 +127,7 @@ func serveNames(ctx context.Context, names int) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.Serve(ctx, udp, tcp) })
-	fmt.Println(udp.LocalAddr())
+	fmt.Println(udp.LocalAddr(), facts-before, all-facts)
 	return group.Wait()
 }
 
