@@ -23,7 +23,7 @@ type memory struct {
 // accepted is what has become of the endpoints of a host.
 type accepted struct {
 	endpoints map[store.EndpointKey]*store.Endpoint // from which
-	router    netip.Addr                           // of the peer
+	router    netip.Addr                            // of the peer
 	peer      bool
 	lost      bool
 
