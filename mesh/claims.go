@@ -67,3 +67,17 @@ func (c claims) owner(network string, addr netip.Addr) string {
 	}
 	return ""
 }
+
+// used says of a network whether any host has a claim in it that is inside the pool.
+func (c claims) used() func(network string, pool netip.Prefix) bool {
+	addrs := map[string][]netip.Addr{}
+	for k := range c.blocks {
+		addrs[k.Network] = append(addrs[k.Network], k.Prefix.Addr())
+	}
+	for k := range c.statics {
+		addrs[k.Network] = append(addrs[k.Network], k.Addr)
+	}
+	return func(network string, pool netip.Prefix) bool {
+		return slices.ContainsFunc(addrs[network], pool.Contains)
+	}
+}

@@ -56,8 +56,11 @@ func (c *computation) networks() {
 			pools[p.Masked()] = true
 		}
 	}
-	for _, n := range c.snap.Networks {
-		guard(n.Pool)
+	used := c.claims.used()
+	for name, n := range c.snap.Networks {
+		if used(name, n.Pool) { // nobody signs networks: one that no host has anything in may be anybody's invention
+			guard(n.Pool)
+		}
 	}
 	for _, p := range c.local.Pools {
 		guard(p.Pool)

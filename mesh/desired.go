@@ -95,7 +95,7 @@ func (d Desired) Config(sas map[string]ipsec.SASet) ipsec.Config {
 //     on a network that is on this host, inside its pool, other than its gateway, and not where a local endpoint lives.
 //   - Peers are the hosts that have a handshake key, an underlay address and a port.
 //   - A host that was removed from the environment has no bridges, no ports and no peers; only the guard stays.
-//   - Networks that are not on this host are guarded against but have no bridge and no routes.
+//   - Networks that are not on this host are guarded against, if any host has a claim in them, but have no bridge and no routes.
 func Compute(snap *store.Snapshot, local *store.Local, o Options) Desired {
 	return new(memory).compute(snap, local, o)
 }

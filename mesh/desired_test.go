@@ -88,6 +88,9 @@ func TestDesiredRules(t *testing.T) {
 		{"one that only this host knows of is carried, and guarded", func(f *facts) { f.onThisHost("d1", "new", "10.44.0.0/16") }, []string{
 			"+bridge br-new network new 10.44.0.1/16 mac 02:6d:0a:2c:00:01 mtu 1438", "+filter br-new pool 10.44.0.0/16 gateway 10.44.0.1 routers 100.127.0.0/16", "+guard 10.44.0.0/16"}},
 		{"a pool is guarded as soon as Docker has it", func(f *facts) { f.local.Pools["p"] = store.LocalPool{Pool: prefix("10.45.0.0/16")} }, []string{"+guard 10.45.0.0/16"}},
+		{"a network that nobody has anything in is not guarded", func(f *facts) { f.network("bait", "8.0.0.0/8") }, nil},
+		{"nor one with claims elsewhere only", func(f *facts) { f.network("bait", "8.0.0.0/8"); f.block("bait", "10.60.0.0/26", "b") }, nil},
+		{"with a claim it is", func(f *facts) { f.network("new", "10.60.0.0/16"); f.static("new", "10.60.0.9", "b") }, []string{"+guard 10.60.0.0/16"}},
 		{"overlapping networks: the first by name", func(f *facts) { f.onThisHost("d1", "eve", "10.42.64.0/20") },
 			[]string{"+guard 10.42.64.0/20", "+ignored network eve on this host: its pool 10.42.64.0/20 overlaps with that of network default"}},
 		{"a network twice: the first Docker ID", func(f *facts) { f.onThisHost("d1", "default", "10.42.0.0/16") }, []string{"+ignored network default is on this host twice: as d0 and d1"}},

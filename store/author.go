@@ -37,13 +37,16 @@ type trust struct {
 	waiting  map[string]map[string][]byte // host → key → value whose signature may become good with another certificate
 	staged   map[string]stagedFact        // by key
 	blocked  map[string]bool              // offers that overlap with another host's claim, see rival
+	networks map[string]Network           // those with claims from before, by name, see settleNetworks
+	refused  map[string][]byte            // other values of them in etcd, by key
 }
 
 func (t *trust) init(environment string, identity func() Identity, known *Snapshot) {
 	t.environment, t.identity, t.now = environment, identity, time.Now
 	t.authors, t.offers = map[string]author{}, map[string]Claim{}
 	t.released, t.waiting, t.staged = map[string]time.Time{}, map[string]map[string][]byte{}, map[string]stagedFact{}
-	t.blocked = map[string]bool{}
+	t.blocked, t.networks = map[string]bool{}, map[string]Network{}
+	t.refused = map[string][]byte{}
 	for id, h := range known.Hosts {
 		if !t.isBelieved(h.Cert) {
 			continue

@@ -12,15 +12,15 @@ import (
 	"sync"
 )
 
-// stages are the kinds that need a signature, in the order in which they are settled.
-var stages = [][]string{{kindCA}, {kindRevoked}, {kindHost}, {kindReleased}, {kindBlock, kindStatic, kindRouter}, {kindEndpoint}}
+// stages are the kinds that need a signature, or rest on facts that do, in the order in which they are settled.
+var stages = [][]string{{kindCA}, {kindRevoked}, {kindHost}, {kindReleased}, {kindBlock, kindStatic, kindRouter}, {kindEndpoint}, {kindNetwork}}
 
-// stage takes in a value from etcd, nil if the key is gone, for the next settle. Facts that nobody signs go to b at once.
+// stage takes in a value from etcd, nil if the key is gone, for the next settle. All others go to b at once.
 func (t *trust) stage(b *builder, key string, value []byte) {
 	k, err := parseKey(key)
-	signed := err == nil && slices.ContainsFunc(stages, func(kinds []string) bool { return slices.Contains(kinds, k.kind) })
+	settled := err == nil && slices.ContainsFunc(stages, func(kinds []string) bool { return slices.Contains(kinds, k.kind) })
 	switch {
-	case signed:
+	case settled:
 		t.staged[key] = stagedFact{key: key, k: k, value: value}
 	case value == nil:
 		b.remove(key)
@@ -40,6 +40,12 @@ type stagedFact struct {
 
 // settle carries what was staged into b. have is the last Snapshot.
 func (t *trust) settle(b *builder, have *Snapshot) {
+	for key, value := range t.refused { // what they were refused for may have ended
+		if _, ok := t.staged[key]; !ok {
+			t.stage(b, key, value)
+		}
+	}
+	clear(t.refused)
 	for _, kinds := range stages {
 		list := t.take(kinds)
 		switch kinds[0] {
@@ -49,6 +55,10 @@ func (t *trust) settle(b *builder, have *Snapshot) {
 			t.each(list, t.openRevoked)
 		case kindHost:
 			t.each(list, t.openHost)
+		case kindNetwork:
+			t.each(list, func(f *stagedFact) { f.fact, f.err = decodeValue(f.k, f.value) })
+			t.settleNetworks(b, have, list)
+			continue
 		default:
 			t.each(list, func(f *stagedFact) { f.fact, f.err = t.open(have, &b.next, f.k, f.key, f.value) })
 		}
