@@ -23,7 +23,7 @@ type Options struct {
 }
 
 // MTU is the inner MTU of this host: the largest that any of its tunnels can have (bytes).
-func (o Options) MTU() int { return MTU(o.UnderlayMTU, o.V6, ipsec.AES256GCM, o.Encap) }
+func (o Options) MTU() int { return ipsec.MTU(o.UnderlayMTU, o.V6, ipsec.AES256GCM, o.Encap) }
 
 // PeerMTU is the inner MTU towards another host as far as both hosts' own underlays let it be (bytes).
 func (o Options) PeerMTU(h store.Host) int {
@@ -31,7 +31,7 @@ func (o Options) PeerMTU(h store.Host) int {
 	if h.UnderlayMTU >= minUnderlayMTU {
 		underlay = min(underlay, h.UnderlayMTU)
 	}
-	return min(o.MTU(), MTU(underlay, o.V6, ipsec.AES256GCM, o.encap(h)))
+	return min(o.MTU(), ipsec.MTU(underlay, o.V6, ipsec.AES256GCM, o.encap(h)))
 }
 
 // encap is ESP without UDP only between two hosts that both want that.

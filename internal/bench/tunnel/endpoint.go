@@ -16,7 +16,6 @@ import (
 	"github.com/meshsec/meshsec/ipsec/tun"
 	"github.com/meshsec/meshsec/ipsec/underlay"
 	"github.com/meshsec/meshsec/link"
-	"github.com/meshsec/meshsec/mesh"
 )
 
 // endpoint is one end of a meshsec tunnel with fixed keys, until it gets a signal. Its router namespace is the one
@@ -99,7 +98,7 @@ func config(self netip.Addr, peer, remote string, encap ipsec.Encap) (ipsec.Conf
 		return s
 	}
 	out := sa(self, other)
-	return ipsec.Config{Router: self, MTU: mesh.MTU(1500, false, ipsec.AES256GCM, encap), Peers: []ipsec.Peer{{
+	return ipsec.Config{Router: self, MTU: ipsec.MTU(1500, false, ipsec.AES256GCM, encap), Peers: []ipsec.Peer{{
 		Name: "peer", Remote: to, Encap: encap, Router: other,
 		Prefixes: []netip.Prefix{netip.PrefixFrom(other, 32)},
 		In:       []ipsec.SA{sa(other, self)}, Out: &out,

@@ -1,6 +1,4 @@
-package mesh
-
-import "github.com/meshsec/meshsec/ipsec"
+package ipsec
 
 const (
 	ipv4Header = 20 // RFC 791, without options
@@ -20,12 +18,12 @@ const (
 // The encrypted part is a multiple of 4 bytes long, so what is left for it is rounded down and loses the trailer. With an
 // underlay MTU of 1500 over IPv4: 1500-20-8-8-16 = 1448 = 362*4, less 2 is 1446; with UDP 1440, less 2 is 1438. At
 // least 0. The ciphers of today have IV and tag of the same length, so the choice makes no difference yet.
-func MTU(underlay int, v6 bool, _ ipsec.Cipher, encap ipsec.Encap) int {
+func MTU(underlay int, v6 bool, _ Cipher, encap Encap) int {
 	room := underlay - ipv4Header
 	if v6 {
 		room = underlay - ipv6Header
 	}
-	if encap == ipsec.EncapUDP {
+	if encap == EncapUDP {
 		room -= udpHeader
 	}
 	room -= espHeader + aeadIV + aeadICV
