@@ -11,7 +11,8 @@ import (
 )
 
 // CreateNetwork puts Docker's network on this host: the fact goes into etcd unless the network exists in the environment,
-// then the pool that the IPAM driver has handed out for it is confirmed. The same request again is no error.
+// then the pool that the IPAM driver has handed out for it is confirmed. The same request again is no error; a Swarm's network then
+// begins without endpoints, since Docker had lost it.
 func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 	w, err := d.parse(req)
 	if err != nil {
@@ -19,7 +20,10 @@ func (d *Driver) CreateNetwork(ctx context.Context, req NetworkRequest) error {
 	}
 	local := d.cp.Local()
 	if have, ok := local.Networks[req.ID]; ok {
-		return same(have, w)
+		if err := same(have, w); err != nil || !have.OfSwarm() {
+			return err
+		}
+		return d.begin(have)
 	}
 	pool, err := poolOf(local, w)
 	if err != nil {
@@ -159,10 +163,31 @@ func (d *Driver) DeleteNetwork(_ context.Context, id string) error {
 	if err != nil || name == "" {
 		return err
 	}
+	d.unlink(ends)
+	return nil
+}
+
+// begin forgets the endpoints of a network that Docker has lost with all of them, and makes again.
+func (d *Driver) begin(n store.LocalNetwork) error {
+	var ends []store.LocalEndpoint
+	err := d.cp.Update(func(l *store.Local) error {
+		for id, e := range l.Endpoints {
+			if e.DockerNetwork == n.DockerID {
+				ends = append(ends, e)
+				d.collect(l, id)
+			}
+		}
+		return nil
+	})
+	d.unlink(ends)
+	return err
+}
+
+// unlink deletes the veths of endpoints that are forgotten.
+func (d *Driver) unlink(ends []store.LocalEndpoint) {
 	for _, e := range ends {
 		if err := d.links.DelVeth(link.EndpointLink(e.ID)); err != nil {
 			d.log(err, "veth of a deleted network is left to the reconciler")
 		}
 	}
-	return nil
 }

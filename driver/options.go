@@ -62,7 +62,7 @@ func (d *Driver) parse(req NetworkRequest) (wish, error) {
 		return w, err
 	}
 	w.network.Options = options
-	return w, d.generic(&w, options)
+	return w, w.generic(options, d.o.MTU())
 }
 
 // top reads what Docker says itself about the network.
@@ -107,8 +107,14 @@ func (w *wish) data(data PoolData) error {
 	return nil
 }
 
+// CheckOptions says what is wrong with the options of `docker network create -o`. limit is the largest packet, in bytes, that
+// the tunnels of this host carry. In a Swarm nobody else looks at them before a node gets its first task.
+func CheckOptions(options map[string]string, limit int) error {
+	return new(wish).generic(options, limit)
+}
+
 // generic reads what the user gave with -o.
-func (d *Driver) generic(w *wish, options map[string]string) error {
+func (w *wish) generic(options map[string]string, limit int) error {
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		value := options[key]
 		switch key {
@@ -116,7 +122,7 @@ func (d *Driver) generic(w *wish, options map[string]string) error {
 			w.name = value
 		case optionMTU, optionDockerMTU:
 			mtu, err := strconv.Atoi(value)
-			if limit := d.o.MTU(); err != nil || mtu < minMTU || mtu > limit {
+			if err != nil || mtu < minMTU || mtu > limit {
 				return fmt.Errorf("-o %s must be %d to %d bytes (what the tunnels of this host carry), not %q", key, minMTU, limit, value)
 			}
 			if w.network.MTU != 0 && w.network.MTU != mtu {

@@ -7,6 +7,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,9 @@ const (
 // ErrForgotten says that Docker has no such thing. It is an answer, not the lack of one.
 var ErrForgotten = errors.New("Docker has no such thing")
 
+// ErrNoManager says that a question about a Swarm met an engine that is none of its managers, or a Swarm that has no leader.
+var ErrNoManager = errors.New("Docker is no Swarm manager with a quorum")
+
 // Client asks one engine. Its methods may be called concurrently.
 type Client struct {
 	http *http.Client
@@ -47,15 +51,23 @@ func New(socket string) *Client {
 
 // open asks for a path and gives the body of a good answer.
 func (c *Client) open(ctx context.Context, what, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	return c.request(ctx, http.MethodGet, what, path, nil)
+}
+
+// request sends a body, as JSON where there is one, and gives the body of a good answer.
+func (c *Client) request(ctx context.Context, method, what, path string, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("Docker's API: %w", err)
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated {
 		return res.Body, nil
 	}
 	defer res.Body.Close()
@@ -63,6 +75,9 @@ func (c *Client) open(ctx context.Context, what, path string) (io.ReadCloser, er
 		Message string `json:"message"`
 	}
 	err = json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&answer)
+	if res.StatusCode == http.StatusServiceUnavailable && err == nil && answer.Message != "" {
+		return nil, fmt.Errorf("%w: %s", ErrNoManager, answer.Message)
+	}
 	if res.StatusCode == http.StatusNotFound && err == nil && answer.Message != "" { // without a message it was not the engine's own
 		return nil, fmt.Errorf("%w: %s", ErrForgotten, answer.Message)
 	}

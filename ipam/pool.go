@@ -24,7 +24,8 @@ type ask struct {
 
 // RequestPool finds or proposes the network that Docker asks for. The pool is provisional until the driver's
 // CreateNetwork names it: until then the same request gets the same answer, after that it is refused, because it comes
-// from a second Docker network for the same network of the environment.
+// from a second Docker network for the same network of the environment. A Swarm's network is the exception: dockerd may have
+// forgotten that it has made it, so CreateNetwork is to find out which of the two it is.
 func (i *IPAM) RequestPool(ctx context.Context, req PoolRequest) (PoolReply, error) {
 	w, err := parse(req)
 	if err != nil {
@@ -48,6 +49,9 @@ func (i *IPAM) RequestPool(ctx context.Context, req PoolRequest) (PoolReply, err
 	now := i.o.Now()
 	id := w.id(fact.Name, fact.Pool)
 	err = i.cp.Update(func(l *store.Local) error {
+		if made(l, id) {
+			return nil
+		}
 		if err := errHere(l, fact.Name); err != nil {
 			return err
 		}
@@ -69,6 +73,16 @@ func (i *IPAM) RequestPool(ctx context.Context, req PoolRequest) (PoolReply, err
 		}
 	}
 	return PoolReply{ID: id, Pool: fact.Pool}, nil
+}
+
+// made says that the pool is that of a Swarm's network on this host.
+func made(l *store.Local, id string) bool {
+	for _, n := range l.Networks {
+		if n.PoolID == id && n.OfSwarm() {
+			return true
+		}
+	}
+	return false
 }
 
 // errHere says which Docker network has the network already, if one does.

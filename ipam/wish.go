@@ -26,6 +26,12 @@ var unusable = []netip.Prefix{
 	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
 }
 
+// Check says what is wrong with a request by itself, without a look at networks and hosts.
+func Check(req PoolRequest) error {
+	_, err := parse(req)
+	return err
+}
+
 func parse(req PoolRequest) (wish, error) {
 	w := wish{space: req.AddressSpace}
 	if req.V6 {

@@ -37,6 +37,13 @@ type LocalNetwork struct {
 	Forgetful bool `json:"forgetful,omitempty"`
 }
 
+// swarmIDLen is the length of a Swarm's IDs, in characters of base 36; those of dockerd's own networks have 64 digits.
+const swarmIDLen = 25
+
+// OfSwarm says that the network is a Swarm's. dockerd makes it when the host gets a task of it and keeps it nowhere: after a
+// kill of dockerd, or of the host, it makes the same network again.
+func (n LocalNetwork) OfSwarm() bool { return len(n.DockerID) == swarmIDLen }
+
 // LocalPool is a pool that Docker has asked this host's IPAM driver for.
 type LocalPool struct {
 	ID        string       `json:"id"`
