@@ -53,6 +53,14 @@ func (d *Driver) keep(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("restore network %s: %w", n.Network, err))
 		}
 	}
+	for _, m := range local.Managed {
+		if _, there := snap.Networks[m.Network]; there || m.DockerID == "" {
+			continue
+		}
+		if _, err := d.st.CreateNetwork(ctx, m.Fact); err != nil {
+			errs = append(errs, fmt.Errorf("restore network %s: %w", m.Network, err))
+		}
+	}
 	for name, since := range local.Unused {
 		if err := d.dismiss(ctx, snap, name, since); err != nil {
 			errs = append(errs, err)
@@ -69,9 +77,16 @@ func (d *Driver) dismiss(ctx context.Context, snap *store.Snapshot, name string,
 		return err
 	}
 	defer release()
-	pool, here := poolFor(d.cp.Local(), name)
+	local := d.cp.Local()
+	pool, here := poolFor(local, name)
 	if here && !pool.Confirmed {
 		return nil // it may become one yet, or it is released
+	}
+	for _, m := range local.Managed {
+		if m.Network == name && m.DockerID == "" {
+			return nil // the same
+		}
+		here = here || m.Network == name
 	}
 	fact, there := snap.Networks[name]
 	user := d.users(snap, name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/meshsec/meshsec/engine"
@@ -82,13 +81,8 @@ func (d *Driver) compare(ctx context.Context) (complete bool, err error) {
 	}
 	local := d.cp.Local()
 	d.known.only(local.Endpoints)
-	d.mu.Lock()
-	maps.DeleteFunc(d.missing, func(id string, _ time.Time) bool { // it was deleted meanwhile
-		_, network := local.Networks[id]
-		_, endpoint := local.Endpoints[id]
-		return !network && !endpoint
-	})
-	d.mu.Unlock()
+	errs = append(errs, d.compareManaged(ctx))
+	d.forgetFound(local)
 	if len(unknown) > 0 {
 		errs = append(errs, d.learn(ctx, unknown))
 	}

@@ -14,6 +14,10 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
+// taskImage is the test image by a name whose registry refuses at once: a node tries to pull even what it has, one task after the
+// other, and a name without a registry would be looked up for seconds.
+const taskImage = "127.0.0.1:9/" + testnet.Image
+
 // settling is what a Swarm takes at most to bring about what it was told, or to notice that a node has gone.
 const settling = 90 * time.Second
 
@@ -44,6 +48,9 @@ func swarm(t *testing.T, settings ...string) *suite {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	for _, h := range s.Hosts {
+		docker(t, h, []string{"tag", testnet.Image, taskImage})
+	}
 	return s
 }
 
@@ -52,7 +59,7 @@ func createService(t *testing.T, h *testnet.Host, name string, replicas int, fla
 	t.Helper()
 	words := append([]string{"service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas", fmt.Sprint(replicas),
 		"--network", mesh, "--stop-signal", "KILL", "--restart-delay", "1s"}, flags...)
-	docker(t, h, append(words, testnet.Image))
+	docker(t, h, append(words, taskImage))
 }
 
 // soon fails the test when the condition does not come true while a Swarm settles.

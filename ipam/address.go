@@ -17,19 +17,25 @@ func (i *IPAM) RequestAddress(ctx context.Context, req AddressRequest) (netip.Pr
 	if err := i.st.Removed(); err != nil {
 		return netip.Prefix{}, err
 	}
-	pool, ok := i.cp.Local().Pools[req.PoolID]
-	if !ok {
+	local := i.cp.Local()
+	pool, here := local.Pools[req.PoolID]
+	m, managed := local.Managed[req.PoolID]
+	if !here && !managed {
 		return netip.Prefix{}, errNoPool(req.PoolID)
 	}
 	var want netip.Addr
 	if req.Address != "" {
 		var err error
 		if want, err = netip.ParseAddr(req.Address); err != nil {
-			return netip.Prefix{}, fmt.Errorf("address %q is no IP address such as %v", req.Address, pool.Pool.Addr().Next())
+			return netip.Prefix{}, fmt.Errorf("address %q is no IP address such as 10.42.0.5", req.Address)
 		}
 		if want = want.Unmap(); !want.Is4() {
 			return netip.Prefix{}, fmt.Errorf("address %s is not IPv4, which is all that networks of meshsec carry", req.Address)
 		}
+	}
+	if managed {
+		addr, err := i.allot(m, want, req.Options)
+		return netip.PrefixFrom(addr, m.Pool.Bits()), err
 	}
 	if err := i.st.Twin(); err != nil && !i.replayed(pool, want, req.Options) {
 		return netip.Prefix{}, err

@@ -38,9 +38,15 @@ type Options struct {
 	// those that had the leases or has the name of one. Empty: it is none of them, or not known. It must not take longer than a container's
 	// start may be delayed. nil: nobody knows.
 	Starting func(ctx context.Context, former []store.Lease) (id, name string)
+<<<<<<< HEAD
 	// Abandoned deletes a network of this host, by Docker's ID, if Docker has none of that ID, and says whether it did. It must
 	// not take longer than the creation of a network may be delayed. nil: none is.
 	Abandoned func(ctx context.Context, dockerID string) bool
+=======
+	// Managed: a Swarm's leader allots the addresses, in the global address space (SCOPE=global). Networks that are proposed then
+	// have no blocks.
+	Managed bool
+>>>>>>> 18dc7f9 (SCOPE=global: a Swarm's leader allots addresses, nodes claim them; what Docker forgets is collected)
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Log gets what happens in the background. nil: nothing is logged.
@@ -54,9 +60,10 @@ type IPAM struct {
 	o    Options
 	self string
 
-	pooling sync.Mutex     // one RequestPool at a time: choosing a pool looks at all others
-	asked   map[string]ask // automatic requests by PoolID, under pooling
-	growing chan struct{}  // one claim of a block at a time: holds a value while somebody claims
+	pooling  sync.Mutex            // one RequestPool at a time: choosing a pool looks at all others
+	asked    map[string]ask        // automatic requests by PoolID, under pooling
+	allotted map[string]netip.Addr // the last address that was allotted, by PoolID, under pooling
+	growing  chan struct{}         // one claim of a block at a time: holds a value while somebody claims
 }
 
 // New returns an IPAM for the host that the checkpoint's identity names.
@@ -64,7 +71,7 @@ func New(st *store.Store, cp *store.Checkpoint, o Options) *IPAM {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &IPAM{st: st, cp: cp, o: o, self: cp.Local().Identity.HostID, asked: map[string]ask{}, growing: make(chan struct{}, 1)}
+	return &IPAM{st: st, cp: cp, o: o, self: cp.Local().Identity.HostID, asked: map[string]ask{}, allotted: map[string]netip.Addr{}, growing: make(chan struct{}, 1)}
 }
 
 // Run fetches blocks ahead of need and ends what nobody confirmed or uses any more, until ctx ends.

@@ -36,7 +36,11 @@ func (i *IPAM) network(snap *store.Snapshot, local *store.Local, w wish) (store.
 	} else if err := i.clear(snap, local, name, pool); err != nil {
 		return fact, err
 	}
-	return propose(name, pool, w)
+	fact, err := propose(name, pool, w)
+	if i.o.Managed { // a Swarm's leader chooses each address, so no host has a block to choose from
+		fact.Dynamic, fact.BlockLen = nil, maxBlockLen
+	}
+	return fact, err
 }
 
 // nameOf finds the network by its pool.
@@ -120,6 +124,11 @@ func (i *IPAM) clear(snap *store.Snapshot, local *store.Local, name string, pool
 	for _, other := range local.Pools { // also those that are not in etcd yet
 		if other.Network != name && other.Pool.Overlaps(pool) {
 			return fmt.Errorf("pool %v overlaps with %v of network %s on this host", pool, other.Pool, other.Network)
+		}
+	}
+	for _, other := range local.Managed {
+		if other.Network != name && other.Pool.Overlaps(pool) {
+			return fmt.Errorf("pool %v overlaps with %v of the Swarm's network %s", pool, other.Pool, other.Network)
 		}
 	}
 	for _, host := range snap.Hosts {

@@ -31,6 +31,12 @@ func (i *IPAM) RequestPool(ctx context.Context, req PoolRequest) (PoolReply, err
 	if err != nil {
 		return PoolReply{}, err
 	}
+	if w.space == GlobalSpace {
+		if !i.o.Managed {
+			return PoolReply{}, fmt.Errorf("address space %s is that of a Swarm's managers with SCOPE=global, which is not set on this host", GlobalSpace)
+		}
+		return i.managePool(ctx, w)
+	}
 	snap, err := i.facts(ctx)
 	if err != nil {
 		return PoolReply{}, err
@@ -121,10 +127,17 @@ func (i *IPAM) ReleasePool(_ context.Context, id string) error {
 	defer i.pooling.Unlock()
 	delete(i.asked, id)
 	return i.cp.Update(func(l *store.Local) error {
+<<<<<<< HEAD
 		pool, ok := l.Pools[id]
 		switch {
 		case !ok:
 		case errHere(l, pool.Network) == nil:
+=======
+		if m, ok := l.Managed[id]; ok && m.DockerID == "" { // else it was the release of a second network that was refused
+			unmanage(l, id)
+		}
+		if pool, ok := l.Pools[id]; ok && errHere(l, pool.Network) == nil {
+>>>>>>> 18dc7f9 (SCOPE=global: a Swarm's leader allots addresses, nodes claim them; what Docker forgets is collected)
 			l.DropNetwork(pool.Network)
 		default:
 			pool.Released = i.o.Now()

@@ -20,6 +20,10 @@ func (i *IPAM) ReleaseAddress(_ context.Context, poolID, address string) error {
 		return fmt.Errorf("address %q is no IP address", address)
 	}
 	return i.cp.Update(func(l *store.Local) error {
+		if m, ok := l.Managed[poolID]; ok {
+			delete(l.Allotted, store.AddrKey{Network: m.Network, Addr: addr.Unmap()})
+			return nil
+		}
 		pool, ok := l.Pools[poolID]
 		if !ok {
 			return nil

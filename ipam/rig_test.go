@@ -38,6 +38,7 @@ type rig struct {
 	clock *clock
 	busy  map[netip.Prefix]string // what the host's routes and nameservers overlap with
 
+	managed  bool // SCOPE=global
 	starting func(context.Context, []store.Lease) (string, string)
 }
 
@@ -51,7 +52,7 @@ func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 func (r *rig) open() {
 	r.ipam = New(r.Store, r.Checkpoint, Options{
 		Pools: []netip.Prefix{p("10.42.0.0/16"), p("10.43.0.0/16"), p("10.44.0.0/16")},
-		Now:   r.clock.Now, Starting: r.starting,
+		Now:   r.clock.Now, Starting: r.starting, Managed: r.managed,
 		Overlap: func(pool netip.Prefix) (string, error) {
 			for other, what := range r.busy {
 				if other.Overlaps(pool) {

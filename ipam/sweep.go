@@ -23,6 +23,11 @@ func (i *IPAM) sweep() error {
 				l.DropNetwork(p.Network)
 			}
 		}
+		for id, m := range l.Managed {
+			if m.DockerID == "" && now.Sub(m.Since) >= unconfirmed {
+				unmanage(l, id)
+			}
+		}
 		holders := held(l)
 		for k, lease := range l.Leases {
 			if _, ok := holders[k]; ok || lease.Kind != store.LeaseEndpoint {
@@ -92,6 +97,9 @@ func (i *IPAM) prefetch(ctx context.Context, seen map[string]bool) map[string]bo
 // wants says whether the network should have another block on this host ahead of need. An old network without any has
 // no containers, and its last block was given back.
 func (i *IPAM) wants(l *store.Local, p store.LocalPool, seen bool) bool {
+	if len(p.Fact.Dynamic) == 0 {
+		return false
+	}
 	own, free := 0, 0
 	for k := range l.Blocks {
 		if k.Network == p.Network {

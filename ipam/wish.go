@@ -37,8 +37,8 @@ func parse(req PoolRequest) (wish, error) {
 	if req.V6 {
 		return w, errors.New("networks of meshsec carry IPv4 only; leave out --ipv6 and the IPv6 subnet")
 	}
-	if req.AddressSpace != LocalSpace {
-		return w, fmt.Errorf("address space %q is not known; the one of this plugin is %s", req.AddressSpace, LocalSpace)
+	if req.AddressSpace != LocalSpace && req.AddressSpace != GlobalSpace {
+		return w, fmt.Errorf("address space %q is not known; those of this plugin are %s and %s", req.AddressSpace, LocalSpace, GlobalSpace)
 	}
 	if err := w.options(req.Options); err != nil {
 		return w, err

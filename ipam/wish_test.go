@@ -19,7 +19,6 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}{
 		"v6":              {PoolRequest{AddressSpace: LocalSpace, V6: true}, "IPv4 only"},
 		"space":           {PoolRequest{AddressSpace: "Other"}, "MeshsecLocal"},
-		"global":          {PoolRequest{AddressSpace: GlobalSpace}, "MeshsecLocal"},
 		"garbage":         {local("ten", ""), "such as 10.42.0.0/16"},
 		"v6 pool":         {local("fd00::/64", ""), "not IPv4"},
 		"host bits":       {local("10.42.0.5/16", ""), "should be 10.42.0.0/16"},

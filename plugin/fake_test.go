@@ -70,6 +70,14 @@ func (f *fake) Leave(ctx context.Context, network, endpoint string) error {
 	return f.called(ctx, "Leave", network, endpoint)
 }
 
+func (f *fake) AllocateNetwork(ctx context.Context, id string, v4 []driver.PoolData, options map[string]string) error {
+	return f.called(ctx, "AllocateNetwork", id, v4, options)
+}
+
+func (f *fake) FreeNetwork(ctx context.Context, id string) error {
+	return f.called(ctx, "FreeNetwork", id)
+}
+
 func (f *fake) RequestPool(ctx context.Context, req ipam.PoolRequest) (ipam.PoolReply, error) {
 	return ipam.PoolReply{ID: "MeshsecLocal/default", Pool: netip.MustParsePrefix("10.42.0.0/16")}, f.called(ctx, "RequestPool", req)
 }

@@ -19,6 +19,9 @@ type Network interface {
 	DeleteEndpoint(ctx context.Context, networkID, endpointID string) error
 	Join(ctx context.Context, networkID, endpointID, sandbox string, options map[string]any) (driver.JoinReply, error)
 	Leave(ctx context.Context, networkID, endpointID string) error
+	// AllocateNetwork and FreeNetwork are of a Swarm's leader, with global scope.
+	AllocateNetwork(ctx context.Context, id string, v4 []driver.PoolData, options map[string]string) error
+	FreeNetwork(ctx context.Context, id string) error
 }
 
 // networkCalls are the methods of the network driver.
@@ -40,8 +43,8 @@ func (s *Server) networkCalls() []call {
 		{method: "NetworkDriver.GwAllocCheck", run: answered(s, checkGateway)},
 		{method: "NetworkDriver.DiscoverNew", run: answered(s, discover)},
 		{method: "NetworkDriver.DiscoverDelete", run: answered(s, discover)},
-		{method: "NetworkDriver.AllocateNetwork", run: answered(s, s.allocateNetwork)},
-		{method: "NetworkDriver.FreeNetwork", run: answered(s, freeNetwork)},
+		{method: "NetworkDriver.AllocateNetwork", run: managed(s, refuseNetwork, allocateNetwork)},
+		{method: "NetworkDriver.FreeNetwork", once: true, run: managed(s, freeNothing, freeNetwork)},
 	}
 }
 

@@ -27,8 +27,12 @@ import (
 // manifest is the answer to Plugin.Activate, which only dockerds that found the socket by its name ask for.
 const manifest = `{"Implements":["NetworkDriver","IpamDriver"]}`
 
-// Limit is how long a call may take in all, the wait for a backend included. dockerd's own limit is 30 s or none.
-const Limit = 2 * time.Second
+// How long a call may take in all, the wait for a backend included. dockerd's own limit is 30 s or none. A Swarm's leader asks as soon
+// as the plugin listens, and again only after minutes, so with global scope calls wait longer.
+const (
+	Limit       = 2 * time.Second
+	GlobalLimit = 20 * time.Second
+)
 
 // Options are what a Server may be told. The zero value is good.
 type Options struct {
@@ -69,6 +73,9 @@ func New(sock string, log *logrus.Entry, o Options) *Server {
 		o.ConnectivityScope = network.GlobalScope
 	}
 	s := &Server{sock: sock, log: log, opts: o, mux: sdk.NewHandler(manifest), limit: Limit, changed: make(chan struct{})}
+	if o.Scope == network.GlobalScope {
+		s.limit = GlobalLimit
+	}
 	s.stop, s.stopped = context.WithCancel(context.Background())
 	for _, c := range slices.Concat(s.networkCalls(), s.ipamCalls()) {
 		s.mux.HandleFunc("/"+c.method, s.handler(c))

@@ -39,20 +39,3 @@ func discover(req *network.DiscoveryNotification) (any, error) {
 	}
 	return nothing{}, nil
 }
-
-// allocateNetwork is asked of a Swarm manager's plugin. With global scope the options go back as they are and come again,
-// with CreateNetwork, on each node; with local scope the manager has nothing to allocate.
-func (s *Server) allocateNetwork(req *network.AllocateNetworkRequest) (any, error) {
-	if err := checkID("NetworkID", req.NetworkID); err != nil {
-		return nil, err
-	}
-	if s.opts.Scope == network.GlobalScope {
-		return network.AllocateNetworkResponse{Options: req.Options}, nil
-	}
-	return nil, errors.New("a Swarm's manager can't allocate this network, since the driver's scope is local; " +
-		"make it on each node with --config-only and use it with --scope swarm --config-from")
-}
-
-func freeNetwork(req *network.FreeNetworkRequest) (any, error) {
-	return nothing{}, checkID("NetworkID", req.NetworkID)
-}

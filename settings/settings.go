@@ -41,7 +41,7 @@ var All = []Setting{
 	{"PORT", "4500", "UDP port of handshake and ESP", false},
 	{"ENCAP", "udp", "how ESP crosses the underlay: udp, or esp (IP protocol 50, no NAT on the path) towards hosts that have it, too", false},
 	{"DATAPLANE", "auto", "kernel, userspace, or auto: the kernel's where all of it works, else userspace", false},
-	{"SCOPE", "local", "scope of the network driver: local", false},
+	{"SCOPE", "local", "scope of the network driver: local, or global: in a Swarm its leader chooses all addresses, the same on all hosts", false},
 	{"PPK", "", "additional pre-shared key of the environment, mixed into every key: a file that only root reads, or 64 hex digits (`openssl rand -hex 32`); empty: none", true},
 	{"PPK_OLD", "", "a second PPK that is accepted while PPK is being changed on all hosts, or `none`: hosts without one are accepted", true},
 	{"HOST_ID", "", "this host's ID, 16 hex digits; empty: from the checkpoint or the token", false},

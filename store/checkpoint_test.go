@@ -57,6 +57,8 @@ func fullLocal(t testing.TB) *Local {
 		Statics:   map[AddrKey]Claim{{"default", netip.MustParseAddr("10.42.0.9")}: {V: 1, Host: id.HostID}},
 		Endpoints: map[string]LocalEndpoint{e.ID: {Endpoint: e, DockerNetwork: "d1", SandboxKey: "/var/run/docker/netns/x", Joined: true, Link: "ms01", MTU: 1438}},
 		Unused:    map[string]time.Time{"old": testTime, "older": {}},
+		Managed:   map[string]ManagedPool{"g/default": {ID: "g/default", Network: "default", Pool: pool, DockerID: "d2", Since: testTime}},
+		Allotted:  map[AddrKey]Allotment{{"default", addr}: {PoolID: "g/default", Since: testTime}},
 	}
 }
 

@@ -20,6 +20,27 @@ type Local struct {
 	// Unused are networks that this host has left, or has begun to create, by name: whoever uses them last deletes their
 	// facts. The time is the fact's Since; zero: not known.
 	Unused map[string]time.Time
+	// Managed are the pools that a Swarm has asked for on this host, which is or was the leader of its managers, by PoolID, and
+	// Allotted the addresses that it has been given for tasks. They are no claims: the node that runs a task claims its address.
+	Managed  map[string]ManagedPool
+	Allotted map[AddrKey]Allotment
+}
+
+// ManagedPool is a pool that a Swarm's leader allots addresses of.
+type ManagedPool struct {
+	ID       string       `json:"id"`
+	Network  string       `json:"network"` // name in the environment
+	Pool     netip.Prefix `json:"pool"`
+	SubPool  netip.Prefix `json:"sub_pool,omitzero"`
+	Fact     Network      `json:"fact"`                // the network: as proposed, and as it is once DockerID is set
+	DockerID string       `json:"docker_id,omitempty"` // Docker's network that was allocated with it
+	Since    time.Time    `json:"since,omitzero"`
+}
+
+// Allotment is an address that a Swarm's leader has been given.
+type Allotment struct {
+	PoolID string    `json:"pool_id"`
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // LocalNetwork is a Docker network on this host.
@@ -111,6 +132,8 @@ func (l *Local) clone() *Local {
 	c.Statics = cloneMap(l.Statics)
 	c.Endpoints = cloneMap(l.Endpoints)
 	c.Unused = cloneMap(l.Unused)
+	c.Managed = cloneMap(l.Managed)
+	c.Allotted = cloneMap(l.Allotted)
 	return &c
 }
 

@@ -19,6 +19,8 @@ const (
 	staticsKind    = "static/"
 	endpointsKind  = "endpoints/"
 	unusedKind     = "unused/"
+	managedKind    = "managed/"
+	allottedKind   = "allotted/"
 	addrNameFormat = "%s%s/%s"
 )
 
@@ -93,6 +95,8 @@ func diffLocal(from, to *Local) (map[string]json.RawMessage, error) {
 	diffMap(&d, from.Statics, to.Statics, func(k AddrKey) string { return fmt.Sprintf(addrNameFormat, staticsKind, k.Network, k.Addr) })
 	diffMap(&d, from.Endpoints, to.Endpoints, func(k string) string { return endpointsKind + k })
 	diffMap(&d, from.Unused, to.Unused, func(k string) string { return unusedKind + k })
+	diffMap(&d, from.Managed, to.Managed, func(k string) string { return managedKind + k })
+	diffMap(&d, from.Allotted, to.Allotted, func(k AddrKey) string { return fmt.Sprintf(addrNameFormat, allottedKind, k.Network, k.Addr) })
 	return d.changes, d.err
 }
 
@@ -160,6 +164,11 @@ func (l *Local) set(name string, value json.RawMessage) error {
 		return setValue(l.Endpoints, rest, nil, value)
 	case unusedKind:
 		return setValue(l.Unused, rest, nil, value)
+	case managedKind:
+		return setValue(l.Managed, rest, nil, value)
+	case allottedKind:
+		addr, err := netip.ParseAddr(place)
+		return setValue(l.Allotted, AddrKey{network, addr}, err, value)
 	}
 	return fmt.Errorf("unknown kind: written by a newer version of meshsec?")
 }

@@ -41,7 +41,7 @@ func runAgent(ctx context.Context, set settings.Settings, setErr error, p paths,
 	a.say("starting")
 	a.metrics = newMetrics(a)
 	a.metrics.registry.MustRegister(serviceMetrics{a})
-	a.plugin = plugin.New(p.plugin, log, plugin.Options{Observe: a.metrics.observe})
+	a.plugin = plugin.New(p.plugin, log, plugin.Options{Scope: set.Scope, Observe: a.metrics.observe})
 
 	// Docker dials half a second after the start, and nothing may hold that up.
 	if err := a.plugin.Listen(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/docker/go-plugins-helpers/network"
+
 	"github.com/meshsec/meshsec/driver"
 	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/ipam"
@@ -93,7 +95,7 @@ func (n *node) openDrivers(p paths) error {
 		Log:     n.log,
 	})
 	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting,
-		Abandoned: n.driver.Abandoned, Log: n.log})
+		Abandoned: n.driver.Abandoned, Managed: n.set.Scope == network.GlobalScope, Log: n.log})
 	fact, err := n.hostFact()
 	if err != nil {
 		return err
