@@ -38,15 +38,12 @@ type Options struct {
 	// those that had the leases or has the name of one. Empty: it is none of them, or not known. It must not take longer than a container's
 	// start may be delayed. nil: nobody knows.
 	Starting func(ctx context.Context, former []store.Lease) (id, name string)
-<<<<<<< HEAD
 	// Abandoned deletes a network of this host, by Docker's ID, if Docker has none of that ID, and says whether it did. It must
 	// not take longer than the creation of a network may be delayed. nil: none is.
 	Abandoned func(ctx context.Context, dockerID string) bool
-=======
 	// Managed: a Swarm's leader allots the addresses, in the global address space (SCOPE=global). Networks that are proposed then
 	// have no blocks.
 	Managed bool
->>>>>>> 18dc7f9 (SCOPE=global: a Swarm's leader allots addresses, nodes claim them; what Docker forgets is collected)
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Log gets what happens in the background. nil: nothing is logged.

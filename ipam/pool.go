@@ -127,17 +127,13 @@ func (i *IPAM) ReleasePool(_ context.Context, id string) error {
 	defer i.pooling.Unlock()
 	delete(i.asked, id)
 	return i.cp.Update(func(l *store.Local) error {
-<<<<<<< HEAD
+		if m, ok := l.Managed[id]; ok && m.DockerID == "" { // else it was the release of a second network that was refused
+			unmanage(l, id)
+		}
 		pool, ok := l.Pools[id]
 		switch {
 		case !ok:
 		case errHere(l, pool.Network) == nil:
-=======
-		if m, ok := l.Managed[id]; ok && m.DockerID == "" { // else it was the release of a second network that was refused
-			unmanage(l, id)
-		}
-		if pool, ok := l.Pools[id]; ok && errHere(l, pool.Network) == nil {
->>>>>>> 18dc7f9 (SCOPE=global: a Swarm's leader allots addresses, nodes claim them; what Docker forgets is collected)
 			l.DropNetwork(pool.Network)
 		default:
 			pool.Released = i.o.Now()
