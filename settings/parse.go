@@ -58,7 +58,7 @@ func (v Values) Parse() (Settings, error) {
 		Port:          p.port("PORT"),
 		Encap:         p.oneOf("ENCAP", "udp", "esp"),
 		DataPlane:     p.oneOf("DATAPLANE", "auto", "kernel", "userspace"),
-		Scope:         p.oneOf("SCOPE", "local", "global"),
+		Scope:         p.oneOf("SCOPE", "local", GlobalScope),
 		HostID:        v["HOST_ID"],
 		HostName:      v["HOST_NAME"],
 		HostGrace:     p.duration("HOST_GRACE", time.Minute),

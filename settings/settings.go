@@ -122,6 +122,9 @@ func Gather(flags map[string]string, env []string, file string, plain bool) (Val
 // Off is the value that turns off a setting that has a default, where an empty value can't be told from none.
 const Off = "off"
 
+// GlobalScope is the value of SCOPE with which a Swarm's leader chooses all addresses.
+const GlobalScope = "global"
+
 func readFile(path string) ([][2]string, error) {
 	if path == "" {
 		return nil, nil

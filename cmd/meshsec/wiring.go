@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/docker/go-plugins-helpers/network"
-
 	"github.com/meshsec/meshsec/driver"
 	"github.com/meshsec/meshsec/engine"
 	"github.com/meshsec/meshsec/ipam"
@@ -16,6 +14,7 @@ import (
 	"github.com/meshsec/meshsec/ipsec/handshake"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/mesh"
+	"github.com/meshsec/meshsec/settings"
 )
 
 // openMesh ties the handshake, the reconciler and the probes together: each needs the others.
@@ -95,7 +94,7 @@ func (n *node) openDrivers(p paths) error {
 		Log:     n.log,
 	})
 	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting,
-		Abandoned: n.driver.Abandoned, Managed: n.set.Scope == network.GlobalScope, Log: n.log})
+		Abandoned: n.driver.Abandoned, Managed: n.set.Scope == settings.GlobalScope, Log: n.log})
 	fact, err := n.hostFact()
 	if err != nil {
 		return err
