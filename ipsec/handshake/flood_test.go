@@ -38,7 +38,7 @@ func forged(m *Machine, n uint32) []byte {
 	d := make([]byte, maxDatagram)
 	header{kind: typeInit, parts: 2, sender: n}.put(d)
 	binary.BigEndian.PutUint32(d[headerLen:], n)
-	copy(d[macOffset:], mac(m.macKey, d))
+	copy(d[macOffset:], mac(macKey(m.static.Public), d))
 	return d
 }
 
@@ -117,11 +117,11 @@ func TestCookiesDoNotMultiply(t *testing.T) {
 	if answers != cookieBudget+1 {
 		t.Error("no cookie for the peer")
 	}
-	short := split(header{kind: typeInit}, make([]byte, 100), b.m.macKey)[0]
+	short := split(header{kind: typeInit}, make([]byte, 100), macKey(b.m.static.Public))[0]
 	b.flooded(a.addr, short)
 	last := forged(b.m, 8)
 	last[2] = 1
-	copy(last[macOffset:], mac(b.m.macKey, last))
+	copy(last[macOffset:], mac(macKey(b.m.static.Public), last))
 	b.flooded(a.addr, last)
 	if answers != cookieBudget+1 {
 		t.Error("a cookie for a short datagram, or for a second part")
@@ -135,7 +135,7 @@ func TestProvenFlood(t *testing.T) {
 	send := func(from netip.AddrPort) {
 		sent++
 		cookie := b.m.gate.cookie(now, from)
-		for _, d := range splitWith(cookie, header{kind: typeInitCookie, sender: sent}, make([]byte, 1500), b.m.macKey) {
+		for _, d := range splitWith(cookie, header{kind: typeInitCookie, sender: sent}, make([]byte, 1500), macKey(b.m.static.Public)) {
 			b.m.Receive(now, from, d)
 		}
 	}

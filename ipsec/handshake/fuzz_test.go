@@ -35,7 +35,7 @@ func FuzzReceive(f *testing.F) {
 		for _, authentic := range []bool{false, true} {
 			d := append([]byte(nil), msg...)
 			if authentic && len(d) > headerLen && len(d) <= maxDatagram {
-				copy(d[macOffset:], mac(a.m.macKey, d))
+				copy(d[macOffset:], mac(macKey(a.m.static.Public), d))
 			}
 			a.receive(from, d)
 		}

@@ -152,7 +152,7 @@ func TestLowOrderResponseDoesNoHarm(t *testing.T) {
 		if from == a.addr && msg[0] == typeInit && msg[2] == 0 {
 			for _, body := range [][]byte{make([]byte, 32), make([]byte, 200), make([]byte, 10)} {
 				h := header{kind: typeResponse, receiver: uint32(msg[4])<<24 | uint32(msg[5])<<16 | uint32(msg[6])<<8 | uint32(msg[7])}
-				w.after(0, func() { a.receive(b.addr, split(h, body, a.m.macKey)[0]) })
+				w.after(0, func() { a.receive(b.addr, split(h, body, macKey(a.m.static.Public))[0]) })
 			}
 		}
 	}

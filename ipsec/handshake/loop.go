@@ -43,10 +43,14 @@ type Loop struct {
 	events   chan ipsec.Event
 }
 
+// message is a datagram in room that is used again: under a flood the garbage would cost more than the MAC.
 type message struct {
 	from netip.AddrPort
-	msg  []byte
+	room *[maxDatagram]byte
+	n    int
 }
+
+var rooms = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 
 // NewLoop returns a Loop that sends with send and calls install after every change of SAs. install is synchronous: the
 // data plane carries SAs() when it returns nil; it may call SAs and Status. The Machine belongs to the Loop from now on;
@@ -83,9 +87,16 @@ func (l *Loop) Deliver(msg []byte, from netip.AddrPort) {
 		l.drop("giant")
 		return
 	}
+	if len(l.messages) == cap(l.messages) { // not worth a copy
+		l.drop("queue-full")
+		return
+	}
+	m := message{from, rooms.Get().(*[maxDatagram]byte), len(msg)}
+	copy(m.room[:], msg)
 	select {
-	case l.messages <- message{from, append([]byte(nil), msg...)}:
+	case l.messages <- m:
 	default:
+		rooms.Put(m.room)
 		l.drop("queue-full")
 	}
 }
@@ -157,7 +168,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case e := <-l.events:
 			first = func(now time.Duration) []Output { return l.m.Event(now, e) }
 		case m := <-l.messages:
-			first = func(now time.Duration) []Output { return l.m.Receive(now, m.from, m.msg) }
+			first = func(now time.Duration) []Output { return l.receive(now, m) }
 		case <-timer.C:
 		}
 		timer.Reset(l.round(first))
@@ -179,7 +190,7 @@ func (l *Loop) round(first func(now time.Duration) []Output) time.Duration {
 			outputs = append(outputs, l.m.Event(now, e)...)
 			continue
 		case m := <-l.messages:
-			outputs = append(outputs, l.m.Receive(now, m.from, m.msg)...)
+			outputs = append(outputs, l.receive(now, m)...)
 			continue
 		default:
 		}
@@ -189,6 +200,12 @@ func (l *Loop) round(first func(now time.Duration) []Output) time.Duration {
 	l.mu.Unlock()
 	l.carryOut(append(outputs, due...))
 	return max(0, next-l.now())
+}
+
+// receive hands a message to the machine, which does not keep it. Needs the lock.
+func (l *Loop) receive(now time.Duration, m message) []Output {
+	defer rooms.Put(m.room)
+	return l.m.Receive(now, m.from, m.room[:m.n])
 }
 
 // carryOut installs once, before everything else: the SAs of a later change than the one that a Send waits for do no harm.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"math"
@@ -38,7 +41,7 @@ type Machine struct {
 	options  Options
 	suite    suite
 	prologue []byte
-	macKey   []byte // of messages to this host
+	mac      hash.Hash // of messages to this host
 
 	peers   map[string]*peer // by host ID
 	remotes map[netip.AddrPort]*peer
@@ -82,7 +85,7 @@ func newMachine(id Identity, random io.Reader, o Options, s suite) (*Machine, er
 	return &Machine{
 		id: id, static: static, ppks: ppks(id), rand: random, options: o, suite: s,
 		prologue: prologue(id.Environment),
-		macKey:   macKey(static.Public),
+		mac:      hmac.New(sha256.New, macKey(static.Public)),
 		peers:    make(map[string]*peer),
 		remotes:  make(map[netip.AddrPort]*peer),
 		inits:    make(map[uint32]*peer),

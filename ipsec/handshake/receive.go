@@ -17,7 +17,7 @@ func (m *Machine) Receive(now time.Duration, from netip.AddrPort, msg []byte) []
 	if len(msg) > headerLen && msg[0] == typeCookie {
 		return m.receiveCookie(now, msg)
 	}
-	h, body, err := parseDatagram(msg, m.macKey)
+	h, body, err := parseDatagram(msg, m.mac)
 	if err != nil {
 		m.drops[dropReason(err)]++
 		return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 )
 
 const (
@@ -60,8 +61,11 @@ func proof(cookie, datagram []byte) []byte {
 	return h.Sum(nil)[:macLen]
 }
 
-func mac(key, datagram []byte) []byte {
-	h := hmac.New(sha256.New, key)
+func mac(key, datagram []byte) []byte { return macBy(hmac.New(sha256.New, key), datagram) }
+
+// macBy is mac with a hash that has the key, for use again and again.
+func macBy(h hash.Hash, datagram []byte) []byte {
+	h.Reset()
 	h.Write(datagram[:macOffset])
 	h.Write(datagram[headerLen:])
 	return h.Sum(nil)[:macLen]
@@ -100,11 +104,11 @@ func splitWith(cookie []byte, h header, body, key []byte) [][]byte {
 
 // parseDatagram checks the MAC before anything else is looked at. The body aliases d; an init with cookie has its second
 // MAC in front. Cookies are not for parseDatagram.
-func parseDatagram(d, key []byte) (h header, body []byte, err error) {
+func parseDatagram(d []byte, keyed hash.Hash) (h header, body []byte, err error) {
 	if len(d) <= headerLen || len(d) > maxDatagram {
 		return header{}, nil, errHeader
 	}
-	if !hmac.Equal(d[macOffset:headerLen], mac(key, d)) {
+	if !hmac.Equal(d[macOffset:headerLen], macBy(keyed, d)) {
 		return header{}, nil, errMAC
 	}
 	if h, err = parseHeader(d); err != nil || h.kind == typeCookie || h.kind == typeInitCookie && len(d) <= headerLen+macLen {

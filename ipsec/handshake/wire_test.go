@@ -2,6 +2,8 @@ package handshake
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -29,11 +31,11 @@ func TestSplitAndParse(t *testing.T) {
 		}
 		var got []byte
 		for i, d := range datagrams {
-			h, part, err := parseDatagram(d, key)
+			h, part, err := parseDatagram(d, hmac.New(sha256.New, key))
 			if err != nil || len(d) > maxDatagram || h != (header{typeInit, byte(i), byte(len(datagrams)), 5, 6}) {
 				t.Fatalf("%d bytes: %+v, %v", n, h, err)
 			}
-			if _, _, err := parseDatagram(d, macKey([]byte("another"))); err != errMAC {
+			if _, _, err := parseDatagram(d, hmac.New(sha256.New, macKey([]byte("another")))); err != errMAC {
 				t.Error("another host's key:", err)
 			}
 			got = append(got, part...)
@@ -62,7 +64,7 @@ func TestMalformedHeaders(t *testing.T) {
 		if len(d) >= headerLen {
 			copy(d[macOffset:], mac(key, d))
 		}
-		if _, _, err := parseDatagram(d, key); err != errHeader {
+		if _, _, err := parseDatagram(d, hmac.New(sha256.New, key)); err != errHeader {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
