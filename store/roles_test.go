@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -88,6 +89,9 @@ func TestRolesOfAnExternalEtcd(t *testing.T) {
 		}
 	}
 
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	watch := spy.Watch(ctx, p, clientv3.WithPrefix())
 	ca := authorityOf(t, a)
 	if err := a.Revoke(callCtx(t), ca, hostB); err != nil {
 		t.Fatal(err)
@@ -100,6 +104,24 @@ func TestRolesOfAnExternalEtcd(t *testing.T) {
 		t.Errorf("what it has left: %v", err)
 	}
 	a.await(t, "its claims are free", func(snap *Snapshot) bool { return len(snap.Blocks) == 0 })
+
+	// Etcd goes on with a watch that was opened before, until its connection ends.
+	s.stop()
+	s.start(t)
+	after, err := s.client(t).Put(callCtx(t), p+"networks/after", "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := range watch {
+		for _, e := range r.Events {
+			if e.Kv.ModRevision >= after.Header.Revision {
+				t.Errorf("a removed host is told of %s", e.Kv.Key)
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("a removed host's watch goes on after etcd's restart")
+	}
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -27,6 +27,9 @@ func rolesCommand(a *ask) *cobra.Command {
 			for _, line := range lines {
 				fmt.Fprintln(cmd.OutOrStdout(), "etcdctl", line)
 			}
+			if removed && err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), "# A watch that it has open goes on until its connection ends: restart etcd's members, one after the other.")
+			}
 			return err
 		}}
 	c.Flags().BoolVar(&removed, "removed", false, "for hosts that were removed: take their access away")

@@ -43,6 +43,9 @@ func TestRolesAreForThoseNamed(t *testing.T) {
 	if _, err := roles("default", hosts, nil, true); err == nil {
 		t.Error("everybody is shut out")
 	}
+	if out, err := run(t, shown{}, "etcd-roles", "--removed", two); err != nil || !strings.Contains(out, "\n# ") || !strings.Contains(out, "restart") {
+		t.Errorf("%q, %v", out, err)
+	}
 	if out, err := run(t, shown{}, "etcd-roles"); err != nil || !strings.HasPrefix(out, "etcdctl role add ") {
 		t.Errorf("%q, %v", out, err)
 	}
