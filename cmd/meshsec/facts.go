@@ -67,9 +67,13 @@ func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
 		if !n.id.Founded() {
 			return nil, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
 		}
-		var err error
-		n.embedded, err = store.StartEmbedded(ctx, store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs,
-			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: n.id.Trusted(), Log: n.log})
+		cfg := store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs,
+			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: n.id.Trusted(), Log: n.log}
+		err := n.checkpoint.MeetOriginal(ctx, cfg, store.Host{Name: n.id.HostName, Addrs: n.addrs}, n.log)
+		if err != nil {
+			return nil, err
+		}
+		n.embedded, err = store.StartEmbedded(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
