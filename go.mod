@@ -3,6 +3,7 @@ module github.com/meshsec/meshsec
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/docker/go-plugins-helpers v0.0.0-20240701071450-45e2431495c8
 	github.com/docker/libkv v0.2.2-0.20180912205406-458977154600
 	github.com/flynn/noise v1.1.0

@@ -20,6 +20,7 @@ var ErrNoNetwork = errors.New("no such network")
 func (s *Store) ClaimBlock(ctx context.Context, k BlockKey) (owner string, err error) {
 	statics := s.prefix + kindStatic + "/" + k.Network + "/"
 	for ctx.Err() == nil {
+		before := s.Snapshot()
 		// A single address inside the block must not belong to another host, nor be claimed meanwhile.
 		r, err := s.get(ctx, statics, clientv3.WithPrefix())
 		if err != nil {
@@ -33,6 +34,14 @@ func (s *Store) ClaimBlock(ctx context.Context, k BlockKey) (owner string, err e
 			if owner := claimHost(kv.Value); owner != s.cfg.Self {
 				return owner, nil
 			}
+		}
+		if waited, err := s.quiet(ctx, before, r.Header); err != nil {
+			return "", err
+		} else if waited {
+			continue
+		}
+		if owner := s.holder(ctx, blockKey(k), r.Header.Revision); owner != "" {
+			return owner, nil
 		}
 		noNewer := clientv3.Compare(clientv3.ModRevision(statics), "<", r.Header.Revision+1).WithPrefix()
 		owner, again, err := s.claim(ctx, blockKey(k), noNewer)
@@ -56,6 +65,7 @@ func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err e
 	}
 	full := s.key(blockKey(BlockKey{k.Network, block}))
 	for ctx.Err() == nil {
+		before := s.Snapshot()
 		r, err := s.get(ctx, full)
 		if err != nil {
 			return "", err
@@ -66,6 +76,14 @@ func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err e
 				return owner, nil
 			}
 			unchanged = clientv3.Compare(clientv3.ModRevision(full), "=", r.Kvs[0].ModRevision)
+		}
+		if waited, err := s.quiet(ctx, before, r.Header); err != nil {
+			return "", err
+		} else if waited {
+			continue
+		}
+		if owner := s.holder(ctx, staticKey(k), r.Header.Revision); owner != "" {
+			return owner, nil
 		}
 		owner, again, err := s.claim(ctx, staticKey(k), unchanged)
 		if err != nil || !again {

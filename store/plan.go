@@ -10,7 +10,7 @@ import (
 type write struct {
 	key      string
 	value    []byte
-	revision int64     // of the value that is replaced or deleted
+	revision int64     // of the value that is replaced or deleted; 0: it is not in etcd
 	since    time.Time // of the claim that is released
 }
 
@@ -70,6 +70,7 @@ func (s *Store) plan(have map[string]ownFact) plan {
 			p.releases = append(p.releases, write{key: key, revision: f.revision, since: f.since})
 		}
 	}
+	p.releases = append(p.releases, s.lostClaims(have, p.confirmed)...)
 	byKey := func(a, b write) int { return strings.Compare(a.key, b.key) }
 	slices.SortFunc(p.claims, byKey)
 	slices.SortFunc(p.writes, byKey)

@@ -8,11 +8,12 @@ import (
 )
 
 // publishRelease deletes a claim that the Checkpoint does not have (any more), unless it was claimed anew meanwhile. The
-// signed release beside it tells the others that the deletion is this host's will. It stays for releaseLife.
+// signed release beside it tells the others that the deletion is this host's will. It stays for releaseLife. A claim that etcd has
+// lost (revision 0) has the release only, of the claim's own time: it ends no later claim.
 func (s *Store) publishRelease(ctx context.Context, epoch int, w write) error {
 	full := s.prefix + w.key
 	since := time.Now().UTC()
-	if since.Before(w.since) { // the clock was set back since the claim
+	if w.revision == 0 || since.Before(w.since) { // or the clock was set back since the claim
 		since = w.since
 	}
 	key := releasedKey(s.cfg.Self, w.key).String()
@@ -24,11 +25,18 @@ func (s *Store) publishRelease(ctx context.Context, epoch int, w write) error {
 	if err != nil {
 		return err
 	}
-	unchanged := clientv3.Compare(clientv3.ModRevision(full), "=", w.revision)
-	both := []clientv3.Op{clientv3.OpDelete(full), clientv3.OpPut(s.prefix+key, string(value), clientv3.WithLease(lease))}
-	r, err := s.commit(ctx, []clientv3.Cmp{unchanged}, both, nil)
+	put := clientv3.OpPut(s.prefix+key, string(value), clientv3.WithLease(lease))
+	var r *clientv3.TxnResponse
+	if w.revision == 0 { // whoever may have it by now
+		r, err = s.commit(ctx, nil, []clientv3.Op{put}, nil)
+	} else {
+		unchanged := clientv3.Compare(clientv3.ModRevision(full), "=", w.revision)
+		r, err = s.commit(ctx, []clientv3.Cmp{unchanged}, []clientv3.Op{clientv3.OpDelete(full), put}, nil)
+	}
 	if err == nil && r.Succeeded {
-		s.own.wrote(epoch, w.key, nil, r.Header.Revision)
+		if w.revision != 0 {
+			s.own.wrote(epoch, w.key, nil, r.Header.Revision)
+		}
 		s.own.wroteRelease(key, value)
 		s.log.WithField("claim", w.key).Debug("claim released")
 	} else {

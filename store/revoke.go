@@ -89,6 +89,7 @@ func (s *Store) sweepDue(ctx context.Context, swept map[string]bool) (next time.
 	if snap.FromDisk {
 		return next
 	}
+	holds := holders(snap)
 	for _, host := range slices.Sorted(maps.Keys(snap.Revoked)) {
 		if key := revokedKey(host).String(); snap.Bad[key] == revocationLost {
 			value := string(mustEncode(snap.Revoked[host])) // as the authority signed it
@@ -99,7 +100,7 @@ func (s *Store) sweepDue(ctx context.Context, swept map[string]bool) (next time.
 		}
 		left := time.Until(snap.Revoked[host].Since.Add(s.cfg.RemovalGrace))
 		switch {
-		case swept[host]:
+		case swept[host] && !holds[host]: // a backup of etcd brings claims back
 		case left > 0:
 			next = min(next, left)
 		default:
@@ -113,6 +114,21 @@ func (s *Store) sweepDue(ctx context.Context, swept map[string]bool) (next time.
 		}
 	}
 	return next
+}
+
+// holders are the hosts that have a claim.
+func holders(snap *Snapshot) map[string]bool {
+	holds := map[string]bool{}
+	for _, c := range snap.Blocks {
+		holds[c.Host] = true
+	}
+	for _, c := range snap.Statics {
+		holds[c.Host] = true
+	}
+	for _, c := range snap.Routers {
+		holds[c.Host] = true
+	}
+	return holds
 }
 
 func (s *Store) sweepHost(ctx context.Context, host string) error {

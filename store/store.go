@@ -49,6 +49,8 @@ type Store struct {
 	settled      atomic.Pointer[time.Time] // from when on this host publishes
 	twin         atomic.Pointer[twin]
 
+	restored atomic.Pointer[time.Time] // when etcd was last seen to have lost something
+
 	host       atomic.Pointer[Host] // what SetHost was given
 	own        ownFacts
 	sealer     sealer

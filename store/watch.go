@@ -159,6 +159,9 @@ func (f *follower) list(ctx context.Context) error {
 	if header.clusterID != have.ClusterID || header.revision < have.Revision {
 		f.own.forget() // what was written to another cluster, or after the backup was made
 	}
+	if have.isAfter(header.clusterID, header.revision) {
+		f.wentBack()
+	}
 	b := newBuilder(have)
 	first := len(f.hashes) == 0 // nothing of what we have was seen in etcd
 	if first {
@@ -269,7 +272,7 @@ func (f *follower) swap(b *builder) {
 	if b.changed {
 		f.notify()
 	}
-	if f.own.takeChanged() {
+	if f.own.takeChanged() || b.changed && len(f.Conflicts()) > 0 { // who has a claim of ours may have let it go
 		poke(f.publish)
 	}
 }

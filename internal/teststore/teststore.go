@@ -19,10 +19,15 @@ import (
 
 // Environment is an etcd and the authority of its hosts. It ends with the test.
 type Environment struct {
-	t    testing.TB
-	etcd *store.Embedded
-	ca   store.CA
-	once sync.Once
+	// RemovalGrace is how long a removed host's claims are kept, for hosts made from now on. 0: the store's default.
+	RemovalGrace time.Duration
+
+	t       testing.TB
+	config  store.EmbedConfig
+	backups int
+	etcd    *store.Embedded
+	ca      store.CA
+	once    sync.Once
 }
 
 // Name is the name of every Environment.
@@ -38,20 +43,25 @@ func New(t testing.TB) *Environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	etcd, err := store.StartEmbedded(t.Context(), store.EmbedConfig{
-		Dir: t.TempDir(), Name: store.NewHostID(), Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+	e := &Environment{t: t, ca: ca, config: store.EmbedConfig{
+		Dir: filepath.Join(t.TempDir(), "etcd"), Name: store.NewHostID(), Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 		ClientPort: port(t), PeerPort: port(t), CA: ca, Log: quiet(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &Environment{t: t, etcd: etcd, ca: ca}
+	}}
+	e.start()
 	t.Cleanup(e.StopEtcd)
 	return e
 }
 
+func (e *Environment) start() {
+	e.t.Helper()
+	var err error
+	if e.etcd, err = store.StartEmbedded(e.t.Context(), e.config); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // StopEtcd makes etcd go away for good.
-func (e *Environment) StopEtcd() { e.once.Do(e.etcd.Close) }
+func (e *Environment) StopEtcd() { e.once.Do(func() { e.etcd.Close() }) }
 
 // port is a free one.
 func port(t testing.TB) int {
@@ -75,15 +85,22 @@ type Host struct {
 	Checkpoint *store.Checkpoint
 	Store      *store.Store
 
-	e    *Environment
-	path string
-	stop func()
+	e         *Environment
+	endpoints []string
+	grace     time.Duration
+	path      string
+	stop      func()
 }
 
 // Host makes a host of this name and waits for its first snapshot. It has published its fact.
 func (e *Environment) Host(name string) *Host {
 	e.t.Helper()
-	h := &Host{e: e, ID: store.NewHostID(), path: filepath.Join(e.t.TempDir(), "checkpoint")}
+	return e.host(store.NewHostID(), name, e.etcd.Endpoints())
+}
+
+func (e *Environment) host(id, name string, endpoints []string) *Host {
+	e.t.Helper()
+	h := &Host{e: e, ID: id, endpoints: endpoints, grace: e.RemovalGrace, path: filepath.Join(e.t.TempDir(), "checkpoint")}
 	cert, key, err := e.ca.Issue(h.ID, name, time.Hour)
 	if err != nil {
 		e.t.Fatal(err)
@@ -115,8 +132,8 @@ func (h *Host) run() {
 	if err != nil {
 		h.e.t.Fatal(err)
 	}
-	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.e.etcd.Endpoints(), TLS: tls, Self: h.ID,
-		ClaimGrace: claimGrace}, h.Checkpoint, quiet())
+	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.endpoints, TLS: tls, Self: h.ID,
+		ClaimGrace: claimGrace, RemovalGrace: h.grace}, h.Checkpoint, quiet())
 	if err != nil {
 		h.e.t.Fatal(err)
 	}
