@@ -25,7 +25,7 @@ func (r *rig) known(network string) bool {
 	return ok
 }
 
-func TestStopStartRemoveLeaveNothingBehind(t *testing.T) {
+func TestCase16StopStartRemoveLeaveNothingBehind(t *testing.T) {
 	r := newRig(t, teststore.New(t), "one")
 	r.run()
 	pool := r.network(net1, "blue")

@@ -25,7 +25,7 @@ func (w *world) ethernet(name, at, gw string, mtu int) {
 	}
 }
 
-func TestHostOverlap(t *testing.T) {
+func TestCase28HostOverlap(t *testing.T) {
 	w := newWorld(t)
 	w.ethernet("eth0", "192.0.2.1/24", "192.0.2.254", 1500)
 	w.ethernet("docker0", "172.17.0.1/16", "", 1500)

@@ -23,7 +23,7 @@ func TestOpenRouterFindsItAgain(t *testing.T) {
 	}
 }
 
-func TestOpenRouterOverStaleFile(t *testing.T) {
+func TestCase32OpenRouterOverStaleFile(t *testing.T) {
 	w := newWorld(t)
 	ok(t, w.r.Close())
 	unmount(w.r.Path())

@@ -8,8 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// TestWithinABridge: two containers of one host talk, whether or not br_netfilter takes their frames through our filter.
-func TestWithinABridge(t *testing.T) {
+// TestCase27WithinABridge: two containers of one host talk, whether or not br_netfilter takes their frames through our filter.
+func TestCase27WithinABridge(t *testing.T) {
 	l := newLAN(t)
 	peer := l.container("cc", l.a, addr("10.42.64.3"))
 	from, to := l.listen(l.ca, "10.42.64.2:53"), l.listen(peer, "10.42.64.3:53")

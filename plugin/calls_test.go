@@ -146,3 +146,22 @@ func TestUnknownMethod(t *testing.T) {
 		t.Errorf("%d %q", status, text)
 	}
 }
+
+// What has no meaning for a plugin without a gateway of its own is answered all the same, for things that it does not know, too.
+func TestCase6ConnectivityAndInfo(t *testing.T) {
+	f := new(fake)
+	d := start(t, f)
+	for method, want := range map[string]string{
+		"ProgramExternalConnectivity": `{}`, "RevokeExternalConnectivity": `{}`, "EndpointOperInfo": `{"Value":{}}`,
+	} {
+		for _, endpoint := range []string{endpointID, strings.Repeat("0", 64)} {
+			body := `{"NetworkID":"` + networkID + `","EndpointID":"` + endpoint + `","Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80}]}}`
+			if status, reply, _ := d.ask(t, "NetworkDriver."+method, body); status != http.StatusOK || reply != want {
+				t.Errorf("%s: %d %s", method, status, reply)
+			}
+		}
+	}
+	if seen := f.seen(); len(seen) != 0 {
+		t.Errorf("the drivers heard of %q", seen)
+	}
+}

@@ -184,9 +184,9 @@ func (e *dockerd) stop(id, addr string) {
 	e.release("release address", addr)
 }
 
-// TestCase13KilledInACall kills the plugin in each call of a network's and a container's life. What dockerd sends then leaves nothing
+// TestCase22KilledInACall kills the plugin in each call of a network's and a container's life. What dockerd sends then leaves nothing
 // behind, and what its user tries again works at once.
-func TestCase13KilledInACall(t *testing.T) {
+func TestCase22KilledInACall(t *testing.T) {
 	c := startCluster(t)
 	var group errgroup.Group
 	group.SetLimit(8)

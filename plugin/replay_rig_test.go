@@ -89,6 +89,22 @@ func startCluster(t *testing.T) cluster {
 	return cluster{id: id, endpoints: e.Endpoints()}
 }
 
+// second is the cluster for a second host.
+func (c cluster) second(t *testing.T) cluster {
+	t.Helper()
+	ca, err := c.id.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := store.NewHostID()
+	cert, key, err := ca.Issue(host, "b", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.id = store.Identity{Environment: c.id.Environment, HostID: host, HostName: "b", Cert: cert, Key: store.Secret{Bytes: key}, CA: c.id.CA}
+	return c
+}
+
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

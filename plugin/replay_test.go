@@ -17,6 +17,7 @@ import (
 // step is a recorded call.
 type step struct {
 	line     int
+	Time     string          `json:"t"` // of day; texts sort as times do
 	Command  string          `json:"cmd"`
 	Method   string          `json:"m"`
 	Request  json.RawMessage `json:"req"`
