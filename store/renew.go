@@ -70,12 +70,17 @@ func (s *Store) keepCerts(ctx context.Context) error {
 	changed := s.Subscribe()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
-	due := false
+	due, replaced := false, false
+	var known []byte
 	for {
 		if err := s.takeRenewal(); err != nil {
 			s.complain(err)
 		}
-		if roots, err := parseCerts(s.cp.Local().Identity.CA); err == nil && len(roots) > 1 {
+		if pem := s.cp.Local().Identity.CA; !bytes.Equal(pem, known) {
+			roots, err := parseCerts(pem)
+			known, replaced = pem, err == nil && len(roots) > 1
+		}
+		if replaced {
 			due = true // while an authority is replaced, every host that comes gets a certificate at once
 		}
 		if due && !s.Snapshot().Empty() && !s.Snapshot().FromDisk {

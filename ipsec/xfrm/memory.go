@@ -21,14 +21,16 @@ type memory struct {
 	promoted     map[string]bool      // peers without SAs whose turn has come to get a device
 	proven       map[string]time.Time // by host ID, see peer
 	left         map[stateKey]time.Time
-	stale        bool // the routes may not be those of config
-	ailing       bool // the last repair had errors
+	devices      map[string]bool // that are there, as of the last look
+	stale        bool            // the routes may not be those of config
+	failed       bool            // the last Set did, and none has been without fault since
+	ailing       bool            // the last repair had errors
 	lookEvery    time.Duration
 }
 
 func (m *memory) init() {
 	m.associations, m.ids, m.byIfID = map[fingerprint]*association{}, map[string]uint32{}, map[uint32]*peer{}
-	m.used = map[uint32]bool{}
+	m.used, m.devices = map[uint32]bool{}, map[string]bool{}
 	m.refused, m.promoted = map[uint32]bool{}, map[string]bool{}
 	m.proven, m.left = map[string]time.Time{}, map[stateKey]time.Time{}
 }

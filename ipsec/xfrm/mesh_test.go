@@ -3,6 +3,7 @@ package xfrm
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshsec/meshsec/ipsec"
@@ -10,9 +11,10 @@ import (
 
 // mesh is a Config in the making: peers 0, 1, … with SAs that are made anew when a plane says so.
 type mesh struct {
-	k     *fakeKernel
-	peers map[int][2]ipsec.SPI // inbound, outbound; 0: none yet
-	spi   ipsec.SPI
+	k       *fakeKernel
+	peers   map[int][2]ipsec.SPI // inbound, outbound; 0: none yet
+	spi     ipsec.SPI
+	further map[int]int // endpoint → peer
 }
 
 func newMesh(k *fakeKernel, peers ...int) *mesh {
@@ -42,8 +44,17 @@ func (m *mesh) config() ipsec.Config {
 		if !ok {
 			continue
 		}
-		m.k.homes[endpoint(i)] = peerAddr(i)
-		p := ipsec.Peer{Name: peerName(i), Remote: netip.AddrPortFrom(peerAddr(i), ourPort), Encap: ipsec.EncapUDP, Prefixes: []netip.Prefix{endpoint(i)}}
+		own := []netip.Prefix{endpoint(i)}
+		for e, at := range m.further {
+			if at == i {
+				own = append(own, endpoint(e))
+			}
+		}
+		slices.SortFunc(own, ipsec.ComparePrefixes)
+		for _, prefix := range own {
+			m.k.homes[prefix] = peerAddr(i)
+		}
+		p := ipsec.Peer{Name: peerName(i), Remote: netip.AddrPortFrom(peerAddr(i), ourPort), Encap: ipsec.EncapUDP, Prefixes: own}
 		if sas[0] != 0 {
 			o := sa(sas[1], ipsec.AES256GCM)
 			p.In, p.Out = []ipsec.SA{sa(sas[0], ipsec.AES256GCM)}, &o
@@ -101,7 +112,7 @@ func (m *mesh) whole(p *Plane) {
 			}
 		}
 	}
-	if len(m.k.States) != sas || len(m.k.Devices) != len(m.peers) || len(m.k.Policies) != 2*len(m.peers)+sas/2 || len(m.k.routes) != len(m.peers) || len(m.k.Strays) > 0 {
+	if len(m.k.States) != sas || len(m.k.Devices) != len(m.peers) || len(m.k.Policies) != 2*len(m.peers)+sas/2 || len(m.k.routes) != len(m.peers)+len(m.further) || len(m.k.Strays) > 0 {
 		m.k.t.Fatalf("%d peers, but: %v", len(m.peers), m.k.world)
 	}
 }

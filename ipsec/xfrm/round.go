@@ -199,10 +199,7 @@ func (r *round) routes(only map[string]bool) []link.Route {
 		if !r.devs[e.dev] || only != nil && !only[e.dev] {
 			continue
 		}
-		mtu := r.config.RouteMTU(e.Peer)
-		for _, prefix := range e.Prefixes {
-			routes = append(routes, link.Route{Dst: prefix, Dev: e.dev, Src: r.config.Router, MTU: mtu})
-		}
+		routes = append(routes, r.routesOf(e, e.Prefixes)...)
 	}
 	return routes
 }

@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -152,6 +153,7 @@ func (p *Plane) promote() (more bool) {
 	p.give(next, p.pick(next.Name))
 	r := p.newRound(nil)
 	r.execute(plan(wanted([]*peer{next}, newWorld(), p.config.MTU, past{}), newWorld()))
+	maps.Copy(p.devices, r.devs)
 	if err := r.err(); err != nil {
 		p.log.WithError(err).WithField("peer", next.Name).Debug("the peer's device is not there yet")
 	}

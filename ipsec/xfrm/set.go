@@ -20,7 +20,8 @@ const assignTries = 8
 // Set implements ipsec.Dataplane: it lists what the kernel has, plans, and carries the plan out. Peers without SAs get
 // their device later, in Run, because each takes the kernel milliseconds; those with SAs have theirs when Set returns.
 // A Set in which nothing but SAs is new leaves the routes to Run, should they need repair, and fails only for the peers
-// that they belong to: what a handshake waits for is its own peer. Nothing that c points to may be changed afterwards.
+// that they belong to: what a handshake waits for is its own peer. A Set in which nothing but prefixes is new lists nothing. Nothing
+// that c points to may be changed afterwards.
 func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,8 +34,12 @@ func (p *Plane) Set(ctx context.Context, c ipsec.Config) error {
 	if c.MTU < minMTU || c.MTU > maxMTU {
 		return fmt.Errorf("kernel plane: MTU %d is not within %d and %d", c.MTU, minMTU, maxMTU)
 	}
+	if done, err := p.setPrefixes(c); done {
+		return err
+	}
 	rekeyed := p.take(c)
 	err := p.converge(rekeyed)
+	p.failed = err != nil || p.failed && rekeyed != nil
 	p.poke()
 	return err
 }
@@ -79,6 +84,7 @@ func (p *Plane) convergeOnce(rekeyed map[string]bool) error {
 	}
 	want := wanted(p.memory.peers, inv.world, p.config.MTU, p.past(inv, now))
 	r.execute(plan(want, inv.world))
+	p.devices = r.devs
 	return r.err()
 }
 

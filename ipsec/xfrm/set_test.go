@@ -24,6 +24,9 @@ func scenario(t *testing.T, failAt int, how fault) (calls int) {
 	m.settle(p)
 	m.rekey(1)
 	m.settle(p)
+	for _, m.further = range []map[int]int{{10: 0, 11: 1}, {10: 1, 11: 1, 12: 2}, {12: 0}, nil} {
+		m.settle(p)
+	}
 	delete(m.peers, 2)
 	m.peers[3] = [2]ipsec.SPI{}
 	m.rekey(3)
@@ -70,6 +73,44 @@ func TestTheSameAgainIsNoWork(t *testing.T) {
 	if n := k.calls - before; n != 3 { // a list, and the routes'
 		t.Errorf("%d calls", n)
 	}
+}
+
+// An endpoint more, less or elsewhere costs its route: nothing is listed, not even for a peer that has no device yet.
+func TestPrefixesAloneAreNotLookedFor(t *testing.T) {
+	p, k := newFake(t)
+	m := newMesh(k, 0, 1, 2)
+	m.rekey(0)
+	m.rekey(1)
+	m.settle(p)
+	for _, m.further = range []map[int]int{{10: 0, 11: 1, 13: 2}, {10: 1, 11: 1}, {10: 2, 12: 0}, {12: 0}} {
+		before := k.calls
+		if err := p.Set(t.Context(), m.config()); err != nil || k.calls != before+1 {
+			t.Errorf("%d calls, %v", k.calls-before, err)
+		}
+		for e, i := range m.further {
+			if r, there := k.routes[endpoint(e)]; there != (i != 2) || there && r.Dev != deviceName(peerName(i), false) {
+				t.Errorf("endpoint %d of peer %d is routed by %v", e, i, r)
+			}
+		}
+		if len(k.routes) > 2+len(m.further) {
+			t.Errorf("left behind: %v", k.routes)
+		}
+	}
+	// What fails is looked for by the next, and so is what is amiss.
+	m.further = map[int]int{10: 0}
+	k.failAt, k.how = k.calls+1, refuses
+	if err := p.Set(t.Context(), m.config()); err == nil {
+		t.Error("the kernel refuses, and Set does not")
+	}
+	m.rekey(2)
+	m.whole(p)
+	p.stale = true
+	lists := k.lists
+	m.further = map[int]int{11: 0}
+	if err := p.Set(t.Context(), m.config()); err != nil || k.lists == lists {
+		t.Errorf("%v, and the routes were not listed", err)
+	}
+	m.whole(p)
 }
 
 func TestRekeyLeavesTheRoutesAlone(t *testing.T) {
