@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install demo check test chaos model lab lab-arm64 bench setup clean
+.PHONY: help build plugin install upgrade demo check test chaos model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -28,6 +28,9 @@ plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` ta
 
 install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and bin/meshsec into /usr/local/bin (JOIN=token: as a further host)
 	@scripts/install
+
+upgrade: plugin ## this version's binary into the installed plugin; state, settings and networks stay, containers keep running
+	@scripts/upgrade
 
 setup: ## the Debian packages that demo and test need, where they are missing
 	@scripts/setup

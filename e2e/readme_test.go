@@ -54,8 +54,8 @@ func typed(t *testing.T, h *testnet.Host, commands, input string) (out string) {
 	return strings.TrimSpace(string(printed))
 }
 
-// TestReadme: who types what the README says about real hosts, word for word, has containers on two hosts that ping each other, and
-// nothing left when leaving.
+// TestReadme: who types what the README says about real hosts, word for word, has containers on two hosts that ping each other,
+// also after an upgrade, and nothing left when leaving.
 func TestReadme(t *testing.T) {
 	s := own(t, 2)
 	blocks := blocks(t, "README.md", "Install on real hosts")
@@ -70,6 +70,10 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(out, "bytes from 10.42.") { // the first one may have come before the tunnel
 		t.Errorf("the last command printed %s", out)
 	}
+	kept := start(t, s.Hosts[1], mesh, "kept")
+	typed(t, s.Hosts[1], "make upgrade", "")
+	s.reach(t, kept, address(t, s.Hosts[0], mesh, "web"))
+	remove(t, s.Hosts[1], kept.Name)
 	remove(t, s.Hosts[0], "web")
 	for _, h := range []*testnet.Host{s.Hosts[1], s.Hosts[0]} {
 		typed(t, h, blocks[2], "")
