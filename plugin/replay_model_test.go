@@ -29,6 +29,8 @@ type model struct {
 	endpoints map[string]endpoint     // by Docker's ID, those that are there
 	held      map[string]lease        // recorded PoolID and address → what it was handed out for
 	removed   map[string]bool         // networks that were deleted
+	chosen    map[string]bool         // recorded pools that the plugin chose
+	global    bool                    // with SCOPE=global: a Swarm's leader allots
 }
 
 // endpoint is one by Docker's ID of its network and its recorded address.
@@ -45,7 +47,7 @@ const (
 func newModel() *model {
 	return &model{
 		pools: map[string]string{}, prefixes: map[string]netip.Prefix{}, addrs: map[string]netip.Prefix{},
-		networks: map[string]string{}, endpoints: map[string]endpoint{}, held: map[string]lease{}, removed: map[string]bool{},
+		networks: map[string]string{}, endpoints: map[string]endpoint{}, held: map[string]lease{}, removed: map[string]bool{}, chosen: map[string]bool{},
 	}
 }
 
@@ -111,15 +113,20 @@ func (m *model) rewrite(method string, req, resp fields, raw map[string]any) {
 	}
 	switch method {
 	case "IpamDriver.RequestPool":
-		if p, ok := m.prefixes[req.Pool]; ok && m.pools[resp.PoolID] != "" {
+		if p, ok := m.prefixes[req.Pool]; ok && (m.global || m.pools[resp.PoolID] != "") {
 			raw["Pool"] = p.String() // a replay names the pool that was chosen
 		}
-		if req.Pool == "" {
+		if req.Pool == "" || m.chosen[req.Pool] {
+			m.chosen[resp.Pool] = m.global
 			raw["Options"] = map[string]any{ipam.OptionNetwork: "net-" + strings.NewReplacer(".", "-", "/", "-", ":", "-").Replace(resp.Pool)}
 		}
 	case "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress":
 		raw["Address"] = m.ours(poolOf(req.PoolID), req.Address)
-	case "NetworkDriver.CreateNetwork":
+		if wish, err := netip.ParseAddr(req.Address); err == nil && m.chosen[poolOf(req.PoolID)] && raw["Address"] == req.Address {
+			own, a := m.prefixes[poolOf(req.PoolID)].Addr().As4(), wish.As4() // a user's, in the pool that was chosen here
+			raw["Address"] = netip.AddrFrom4([4]byte{own[0], own[1], a[2], a[3]}).String()
+		}
+	case "NetworkDriver.CreateNetwork", "NetworkDriver.AllocateNetwork":
 		for i, d := range req.IPv4Data {
 			data := raw["IPv4Data"].([]any)[i].(map[string]any)
 			data["AddressSpace"] = space(d.AddressSpace)
@@ -182,12 +189,12 @@ func (m *model) expect(method string, req, resp fields) outcome {
 		if m.pools[resp.PoolID] != "" && m.confirmed(poolOf(resp.PoolID)) {
 			return either
 		}
-		ok = !req.V6 && req.AddressSpace == "StubLocal"
+		ok = !req.V6 && (m.global || req.AddressSpace == "StubLocal")
 	case "IpamDriver.RequestAddress":
 		if m.held[req.PoolID+" "+req.Address] != 0 {
 			return either
 		}
-		ok = m.pools[req.PoolID] != "" && (m.confirmed(poolOf(req.PoolID)) || req.Address != "" || req.gateway())
+		ok = m.pools[req.PoolID] != "" && (m.confirmed(poolOf(req.PoolID)) || req.Address != "" || req.gateway() || m.global)
 	case "NetworkDriver.CreateNetwork":
 		ok = len(req.IPv4Data) == 1 && len(req.IPv6Data) == 0 && req.IPv4Data[0].Gateway != "" &&
 			req.IPv4Data[0].AddressSpace == "StubLocal" && m.prefixes[req.IPv4Data[0].Pool].IsValid()
@@ -197,7 +204,7 @@ func (m *model) expect(method string, req, resp fields) outcome {
 	case "NetworkDriver.Join":
 		_, ok = m.endpoints[req.EndpointID]
 	case "NetworkDriver.AllocateNetwork":
-		ok = false // scope global's
+		ok = m.global && len(req.IPv4Data) == 1 && len(req.IPv6Data) == 0 && m.prefixes[req.IPv4Data[0].Pool].IsValid()
 	}
 	if ok {
 		return succeeds

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/go-plugins-helpers/network"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meshsec/meshsec/driver"
@@ -64,6 +65,7 @@ func (l *links) Veths() ([]string, error) {
 type cluster struct {
 	id        store.Identity
 	endpoints []string
+	scope     string // of the driver
 }
 
 func startCluster(t *testing.T) cluster {
@@ -134,7 +136,7 @@ type rig struct {
 func (c cluster) host(t *testing.T, environment string) *rig {
 	t.Helper()
 	r := &rig{c: c, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
-	s := New(socket(t), quiet(io.Discard), Options{})
+	s := New(socket(t), quiet(io.Discard), Options{Scope: c.scope})
 	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
 	r.docker = serve(t, s)
 	cp, err := store.OpenCheckpoint(r.path)
@@ -178,7 +180,7 @@ func (r *rig) run(t *testing.T) {
 		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
 	}
 	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Docker: r.engine, Now: r.now, Log: log})
-	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Log: log})
+	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Managed: r.c.scope == network.GlobalScope, Log: log})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)

@@ -6,7 +6,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/docker/go-plugins-helpers/network"
 
 	"github.com/meshsec/meshsec/store"
 )
@@ -16,8 +19,9 @@ import (
 func TestCase30NodesOfASwarm(t *testing.T) {
 	c := startCluster(t)
 	for _, engine := range []string{"20", "29"} {
-		for _, scope := range []string{"local", "global"} {
-			t.Run(engine+"-"+scope, func(t *testing.T) {
+		for _, as := range []string{"local", "global", "global with SCOPE=global"} {
+			scope, setting, set := strings.Cut(as, " ")
+			t.Run(engine+"-"+as, func(t *testing.T) {
 				type call struct {
 					step
 					node int
@@ -36,11 +40,18 @@ func TestCase30NodesOfASwarm(t *testing.T) {
 					if i == 1 {
 						on = c.second(t)
 					}
-					nodes, models = append(nodes, on.host(t, "swarm-"+engine+"-"+scope)), append(models, newModel())
+					m := newModel()
+					if set {
+						on.scope, m.global = network.GlobalScope, true
+					}
+					if set && i == 1 { // what the manager's plugin chose comes to the worker's
+						m.addrs, m.prefixes, m.chosen = models[0].addrs, models[0].prefixes, models[0].chosen
+					}
+					nodes, models = append(nodes, on.host(t, "swarm-"+engine+"-"+scope+strings.TrimPrefix(setting, "with SCOPE="))), append(models, m)
 				}
 				slices.SortStableFunc(calls, func(a, b call) int { return cmp.Compare(a.Time, b.Time) })
 				for _, s := range calls {
-					if err := models[s.node].play(t, nodes[s.node], s.step, manner{}); err != nil {
+					if err := models[s.node].play(t, nodes[s.node], s.step, manner{again: set}); err != nil {
 						t.Fatalf("node %d, line %d: %v", s.node, s.line, err)
 					}
 					for k := range held(nodes[0]) {
@@ -51,6 +62,9 @@ func TestCase30NodesOfASwarm(t *testing.T) {
 				}
 				for i, r := range nodes {
 					r.until(t, fmt.Sprint("node ", i, " after the trace"), func() string { return models[i].left(r) })
+					if l := r.cp.Local(); len(l.Managed)+len(l.Allotted) > 0 {
+						t.Errorf("node %d still manages %v, %v", i, l.Managed, l.Allotted)
+					}
 				}
 			})
 		}

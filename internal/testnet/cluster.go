@@ -18,6 +18,7 @@ type Options struct {
 	Docker bool // a dockerd in each, with the image of Image
 	MTU    int  // of the underlay, bytes; 0: 1500
 	ESP    bool // the watch lets IP protocol 50 pass between hosts
+	Swarm  bool // the watch lets pass what the managers and nodes of a Docker Swarm say to each other
 	NAT    bool // there will be NATs, and LANs behind them: the watch lets their ports and addresses pass
 }
 

@@ -14,7 +14,7 @@ var Pools = []netip.Prefix{
 }
 
 // Watch starts the leak harness on the cluster's underlay: ESP and handshake on UDP 4500 and etcd may cross, with Options.ESP
-// also ESP by itself, and nothing else.
+// also ESP by itself, with Options.Swarm its gossip and its managers' port, and nothing else.
 func (c *Cluster) Watch() (*leak.Watch, error) {
 	return leak.Start(c.Enter, c.rules())
 }
@@ -32,12 +32,16 @@ func (c *Cluster) rules() leak.Rules {
 	if c.o.NAT {
 		hosts = lans
 	}
+	udp, tcp := []uint16{4500}, []uint16{2379, 2380}
+	if c.o.Swarm {
+		udp, tcp = append(udp, 7946), append(tcp, 2377, 7946)
+	}
 	return leak.Rules{
 		Hosts:      hosts,
 		Outside:    []netip.Prefix{netip.PrefixFrom(outsideAddr, 32), netip.PrefixFrom(Internet, 32)},
 		Containers: Pools,
-		UDP:        []uint16{4500},
-		TCP:        []uint16{2379, 2380},
+		UDP:        udp,
+		TCP:        tcp,
 		ESP:        c.o.ESP,
 		NAT:        c.o.NAT,
 	}
