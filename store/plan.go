@@ -82,9 +82,7 @@ func (s *Store) plan(have map[string]ownFact) plan {
 // wantFacts adds the facts that this host writes about itself. Fields that a newer version of the agent has put there
 // stay as long as the fact is about the same thing.
 func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) {
-	add := func(k factKey, fact any) {
-		key := k.String()
-		value, err := s.sealFact(key, fact)
+	add := func(key string, value []byte, err error) {
 		if err != nil {
 			s.complain(err)
 			return
@@ -92,7 +90,9 @@ func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) 
 		want[key] = value
 	}
 	if host := s.host.Load(); host != nil {
-		add(hostKey(host.ID), s.sealer.host.next(*host, local.Identity, snap.Hosts[host.ID]))
+		key := hostKey(host.ID).String()
+		value, err := s.sealFact(key, s.sealer.host.next(*host, local.Identity, snap.Hosts[host.ID]))
+		add(key, value, err)
 	}
 	for _, l := range local.Endpoints {
 		e := l.Endpoint
@@ -100,7 +100,9 @@ func (s *Store) wantFacts(want map[string][]byte, local *Local, snap *Snapshot) 
 		if have, ok := snap.Endpoint(e.Key()); ok && e.Extra == nil && have.ID == e.ID {
 			e.Extra = have.Extra
 		}
-		add(endpointKey(e.Key()), e)
+		key := endpointKey(e.Key()).String()
+		value, err := s.sealEndpoint(key, e)
+		add(key, value, err)
 	}
 }
 

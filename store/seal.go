@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -68,29 +70,74 @@ type sealer struct {
 	host   hostSequence
 }
 
-type sealedFact struct{ body, value []byte }
+type sealedFact struct {
+	body, value []byte
+	endpoint    *Endpoint // that it was made of; nil: of something else
+}
 
 // sealFact signs a fact whose Sig is empty, as this host.
 func (s *Store) sealFact(key string, fact any) ([]byte, error) {
-	id := s.cp.Local().Identity
 	s.sealer.mu.Lock()
 	defer s.sealer.mu.Unlock()
-	if s.sealer.key == nil || !bytes.Equal(s.sealer.pem, id.Key.Bytes) {
-		_, signer, err := keyPair(id.Cert, id.Key)
-		if err != nil {
-			return nil, fmt.Errorf("fact %s can't be signed: identity of this host: %w", key, err)
-		}
-		s.sealer.pem, s.sealer.key, s.sealer.sealed = id.Key.Bytes, signer.(ed25519.PrivateKey), nil
+	if err := s.sealer.be(s.cp.Local().Identity); err != nil {
+		return nil, fmt.Errorf("fact %s can't be signed: identity of this host: %w", key, err)
 	}
 	body := mustEncode(fact)
 	done, ok := s.sealer.sealed[key]
 	if !ok || !bytes.Equal(done.body, body) {
-		done = sealedFact{body, seal(s.sealer.key, s.cfg.Environment, key, body)}
+		done = sealedFact{body: body, value: seal(s.sealer.key, s.cfg.Environment, key, body)}
 	}
-	if s.sealer.fresh != nil {
+	done.endpoint = nil
+	s.sealer.keep(key, done)
+	return done.value, nil
+}
+
+// sealEndpoint is sealFact for an endpoint. One that is as it was is not even encoded: a host has many, and one changes.
+func (s *Store) sealEndpoint(key string, e Endpoint) ([]byte, error) {
+	s.sealer.mu.Lock()
+	done, ok := s.sealer.sealed[key]
+	if ok = ok && bytes.Equal(s.sealer.pem, s.cp.Local().Identity.Key.Bytes) && done.endpoint != nil && sameEndpoint(*done.endpoint, e); ok {
+		s.sealer.keep(key, done)
+	}
+	s.sealer.mu.Unlock()
+	if ok {
+		return done.value, nil
+	}
+	value, err := s.sealFact(key, e)
+	s.sealer.mu.Lock()
+	defer s.sealer.mu.Unlock()
+	if done, ok := s.sealer.fresh[key]; ok {
+		done.endpoint = &e
 		s.sealer.fresh[key] = done
 	}
-	return done.value, nil
+	return value, err
+}
+
+// sameEndpoint says that two facts, both without a signature, are certainly equal.
+func sameEndpoint(a, b Endpoint) bool {
+	return a.V == b.V && a.ID == b.ID && a.Host == b.Host && a.Network == b.Network && a.Addr == b.Addr && a.MAC == b.MAC && a.Name == b.Name &&
+		a.ContainerID == b.ContainerID && a.Service == b.Service && a.Project == b.Project && a.Since == b.Since && slices.Equal(a.Aliases, b.Aliases) &&
+		maps.Equal(a.Labels, b.Labels) && slices.Equal(a.Ports, b.Ports) && len(a.Extra) == 0 && len(b.Extra) == 0
+}
+
+// be makes the sealer sign as who this host is by now.
+func (l *sealer) be(id Identity) error {
+	if l.key != nil && bytes.Equal(l.pem, id.Key.Bytes) {
+		return nil
+	}
+	_, signer, err := keyPair(id.Cert, id.Key)
+	if err != nil {
+		return err
+	}
+	l.pem, l.key, l.sealed = id.Key.Bytes, signer.(ed25519.PrivateKey), nil
+	return nil
+}
+
+// keep notes what the present plan wants.
+func (l *sealer) keep(key string, done sealedFact) {
+	if l.fresh != nil {
+		l.fresh[key] = done
+	}
 }
 
 // remember brackets a plan: what it does not seal is forgotten.
