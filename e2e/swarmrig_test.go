@@ -19,7 +19,7 @@ import (
 const taskImage = "127.0.0.1:9/" + testnet.Image
 
 // settling is what a Swarm takes at most to bring about what it was told, or to notice that a node has gone.
-const settling = 90 * time.Second
+const settling = 2 * time.Minute
 
 // swarm gives the test three hosts with the plugin in one Swarm: h1 is its manager, h2 and h3 are workers.
 func swarm(t *testing.T, settings ...string) *suite {
