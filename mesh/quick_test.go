@@ -36,9 +36,11 @@ func TestQuickRound(t *testing.T) {
 	n.local = &local
 	round("the checkpoint was written", false, append(everything[:5:5], "peers")...)
 	f.network("third", "10.44.0.0/16")
+	f.block("third", "10.44.64.0/26", "b")
 	r.memory = memory{}
 	round("a pool to be guarded", false, append(everything[:5:5], "peers")...)
 	f.network("fourth", "10.45.0.0/16")
+	f.block("fourth", "10.45.64.0/26", "b")
 	r.memory = memory{}
 	n.failing(func(call string) bool { return call == "filter" })
 	round("a failure", false, everything...)
