@@ -14,6 +14,8 @@ type claims struct {
 	blocks  map[store.BlockKey]string
 	// lengths are the prefix lengths of a network's blocks, longest first: nearly always one.
 	lengths map[string][]int
+	// used are the networks in whose pool any host has a claim, by name.
+	used map[string]bool
 }
 
 func newClaims(snap *store.Snapshot, local *store.Local, self string) claims {
@@ -21,6 +23,7 @@ func newClaims(snap *store.Snapshot, local *store.Local, self string) claims {
 		statics: make(map[store.AddrKey]string, len(snap.Statics)),
 		blocks:  make(map[store.BlockKey]string, len(snap.Blocks)),
 		lengths: map[string][]int{},
+		used:    map[string]bool{},
 	}
 	for k := range local.Statics {
 		c.statics[k] = self
@@ -38,7 +41,16 @@ func newClaims(snap *store.Snapshot, local *store.Local, self string) claims {
 			c.blocks[k] = v.Host
 		}
 	}
+	use := func(network string, addr netip.Addr) {
+		if !c.used[network] && snap.Networks[network].Pool.Contains(addr) {
+			c.used[network] = true
+		}
+	}
+	for k := range c.statics {
+		use(k.Network, k.Addr)
+	}
 	for k := range c.blocks {
+		use(k.Network, k.Prefix.Addr())
 		if !slices.Contains(c.lengths[k.Network], k.Prefix.Bits()) {
 			c.lengths[k.Network] = append(c.lengths[k.Network], k.Prefix.Bits())
 		}
@@ -66,18 +78,4 @@ func (c claims) owner(network string, addr netip.Addr) string {
 		}
 	}
 	return ""
-}
-
-// used says of a network whether any host has a claim in it that is inside the pool.
-func (c claims) used() func(network string, pool netip.Prefix) bool {
-	addrs := map[string][]netip.Addr{}
-	for k := range c.blocks {
-		addrs[k.Network] = append(addrs[k.Network], k.Prefix.Addr())
-	}
-	for k := range c.statics {
-		addrs[k.Network] = append(addrs[k.Network], k.Addr)
-	}
-	return func(network string, pool netip.Prefix) bool {
-		return slices.ContainsFunc(addrs[network], pool.Contains)
-	}
 }

@@ -56,9 +56,8 @@ func (c *computation) networks() {
 			pools[p.Masked()] = true
 		}
 	}
-	used := c.claims.used()
 	for name, n := range c.snap.Networks {
-		if used(name, n.Pool) { // nobody signs networks: one that no host has anything in may be anybody's invention
+		if c.claims.used[name] { // nobody signs networks: one that no host has anything in may be anybody's invention
 			guard(n.Pool)
 		}
 	}
