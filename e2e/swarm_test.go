@@ -104,6 +104,11 @@ func (s *suite) swarmServices(t *testing.T) {
 		t.Errorf("the port published by the task's host: %s, %v", out, err)
 	}
 	docker(t, h1, []string{"service", "rm", "edge"})
+	for _, h := range s.Hosts { // the command again, with the network in use
+		if out, err := h.Meshsec(t.Context(), "swarm", "network", "--subnet", "10.42.0.0/16", mesh); err != nil || !strings.Contains(out, "mesh-config is there") {
+			t.Errorf("%s: %s, %v", h.Name, out, err)
+		}
+	}
 }
 
 // scale tells the Swarm how many tasks a service has.

@@ -73,6 +73,9 @@ func (w swarmNetwork) make(ctx context.Context, docker *engine.Client, have []co
 		return "", err
 	}
 	config, network := w.config(), w.network()
+	if !me.Manager { // a worker has the Swarm's network only while it has tasks, and knows little of it
+		list = slices.DeleteFunc(list, func(n engine.Network) bool { return n.Name == w.name && n.Scope == "swarm" })
+	}
 	configThere, err := there(list, config)
 	networkThere, err2 := there(list, network)
 	if err := errors.Join(err, err2); err != nil {

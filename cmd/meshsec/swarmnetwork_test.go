@@ -125,8 +125,9 @@ func TestSwarmNetworkOnAManagerAndOnAWorker(t *testing.T) {
 
 	worker := healthy()
 	worker.manager, worker.quorum = false, false
+	worker.networks = []engine.Network{{Name: "shop", Driver: defaultDriver, Scope: "swarm"}} // it has tasks already
 	out, err = run(t, elsewhere{}, append(args[:len(args)-1:len(args)-1], worker.serve(t))...)
-	if err != nil || len(worker.networks) != 1 ||
+	if err != nil || len(worker.networks) != 2 ||
 		!strings.Contains(out, "meshsec swarm network --subnet 10.60.0.0/16 --ipam-opt meshsec.network=shop --opt meshsec.sticky=off --internal shop\n") {
 		t.Errorf("worker: %s, %v, %+v", out, err, worker.networks)
 	}
