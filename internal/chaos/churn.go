@@ -76,17 +76,18 @@ func (r *rig) churned(ctx context.Context) error {
 // guest is a container that comes and goes.
 type guest struct {
 	node      *node
-	number    int // on its host, from 1
+	number    int // on its host, from 1; 0 is the one that stays
 	container *testnet.Container
 	holds     bool
+	refused   error // why the last attempt to start it came to nothing
 }
 
 func (g *guest) String() string { return fmt.Sprintf("container %d of %s", g.number, g.node.host.Name) }
 
-// start tries until the container runs, or the churn has ended. The error is what must never be.
-func (g *guest) start(churn context.Context, h *holders) (wrong error) {
-	_ = testnet.Until(churn, patience, func() (err error) {
-		// Not cut short by the churn's end: nobody would know what had been done by then.
+// start tries until the container runs, or ctx ends, or for as long as patience lasts. The error is what must never be.
+func (g *guest) start(ctx context.Context, h *holders) (wrong error) {
+	g.refused = testnet.Until(ctx, patience, func() (err error) {
+		// Not cut short: nobody would know what had been done by then.
 		ctx := context.Background()
 		if g.container, err = g.node.engine.StartContainer(ctx, g.number); err == nil {
 			wrong = h.take(g.container.Addr, g.String())

@@ -21,6 +21,7 @@ type kind struct {
 	spares      func(Fault) bool                       // says that this host has to be left alone
 	long        time.Duration                          // it may last this many times longer than others; 0: once
 	kernel      bool                                   // only where the kernel's data plane is in use
+	lab         bool                                   // only in the laboratory
 }
 
 // etcdPort is a match of nft(8) for requests to the embedded etcd.
@@ -97,11 +98,23 @@ var kinds = map[string]kind{
 		begin: sabotage, takes: nothing, choose: slices.Sorted(maps.Keys(xfrmFlushes)), kernel: true,
 		words: func(f Fault) string { return fmt.Sprintf("in the kernel of %s: %s", name(f.Host), f.What) },
 	},
+	"module": {
+		begin: moduleGone, lift: moduleBack, takes: everyAgent, choose: slices.Sorted(maps.Keys(modules)), kernel: true, lab: true,
+		words: func(f Fault) string {
+			return fmt.Sprintf("the kernel loses its module %s, and the agent of %s is started anew", f.What, name(f.Host))
+		},
+	},
 }
 
+// machine says what there is that may be broken besides.
+type machine struct{ kernel, lab bool }
+
 // kindNames are the kinds there are, in a fixed order.
-func kindNames(kernel bool) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(n string) bool { return kinds[n].kernel && !kernel })
+func kindNames(m machine) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(n string) bool {
+		k := kinds[n]
+		return k.kernel && !m.kernel || k.lab && !m.lab
+	})
 }
 
 const oneWay, bothWays = "one way", "nor back"

@@ -19,6 +19,9 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
+// maxHosts bounds a rig: host n's other address ends in n+100.
+const maxHosts = 50
+
 func main() {
 	seed := flag.Uint64("seed", 0, "of the first schedule, each further one has the next; 0: random")
 	n := flag.Int("n", 10, "schedules")
@@ -30,7 +33,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > 50 {
+	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts {
 		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-dataplane auto|kernel|userspace]")
 		os.Exit(2)
 	}
@@ -65,7 +68,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 				return err
 			}
 		}
-		s := newSchedule(seed+uint64(i), o.hosts, r.kernel)
+		s := newSchedule(seed+uint64(i), o.hosts, machine{r.kernel, testnet.InLab()})
 		took, err := r.run(ctx, s)
 		if ctx.Err() != nil {
 			return ctx.Err()

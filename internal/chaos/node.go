@@ -32,7 +32,7 @@ type node struct {
 func newNode(ctx context.Context, h *testnet.Host, i int, plane string) (*node, error) {
 	away := h.Addr.As4()
 	away[3] += 100
-	n := &node{host: h, home: h.Addr, away: netip.AddrFrom4(away), control: control.NewClient(h.Path("/run/meshsec/meshsec.sock")),
+	n := &node{host: h, engine: testnet.NewEngine(h), home: h.Addr, away: netip.AddrFrom4(away), control: control.NewClient(h.Path("/run/meshsec/meshsec.sock")),
 		// By the interface: the address may be another one when the agent starts again.
 		settings: []string{"ADVERTISE=eth0", "DATAPLANE=" + plane, "LISTEN=off", "HOST_NAME=" + name(i)}}
 	n.now.Store(&n.home)
@@ -73,17 +73,17 @@ func (n *node) rekey(ctx context.Context) {
 	_, _ = n.control.Rekey(ctx)
 }
 
-func (n *node) startContainer(ctx context.Context) (err error) {
-	n.engine = testnet.NewEngine(n.host)
+// startContainer starts the container that is always there.
+func (n *node) startContainer(ctx context.Context, h *holders) error {
 	if err := n.engine.CreateNetwork(ctx); err != nil {
 		return fmt.Errorf("%s: %w", n.host.Name, err)
 	}
-	err = testnet.Until(ctx, time.Minute, func() error { // its first block may not be there yet
-		n.container, err = n.engine.StartContainer(ctx, 0)
+	g := &guest{node: n}
+	if err := g.start(ctx, h); err != nil {
 		return err
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", n.host.Name, err)
+	}
+	if n.container = g.container; !g.holds {
+		return fmt.Errorf("%s does not start: %w", g, g.refused)
 	}
 	return nil
 }

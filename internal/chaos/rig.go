@@ -117,10 +117,7 @@ func (r *rig) startNodes(ctx context.Context) error {
 	}
 	r.kernel = true
 	for _, n := range r.nodes {
-		if err := n.startContainer(ctx); err != nil {
-			return err
-		}
-		if err := r.holders.take(n.container.Addr, n.host.Name); err != nil {
+		if err := n.startContainer(ctx, r.holders); err != nil {
 			return err
 		}
 		var s control.Status

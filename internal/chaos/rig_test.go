@@ -22,11 +22,12 @@ var prepare = sync.OnceValue(func() error {
 })
 
 // testSeries runs schedules of the seeds from first on; any that fails fails the test, with all that `make chaos` prints.
-func testSeries(t *testing.T, first uint64, n int) {
+func testSeries(t *testing.T, o options, first uint64, n int) {
 	t.Helper()
 	needRoot(t)
 	var out strings.Builder
-	err := series(t.Context(), &out, options{hosts: 3, plane: "auto"}, first, n)
+	o.plane = "auto"
+	err := series(t.Context(), &out, o, first, n)
 	t.Log(out.String())
 	if err != nil {
 		t.Error(err)
@@ -44,7 +45,7 @@ func needRoot(t *testing.T) {
 }
 
 // TestFiftySchedules: always the same fifty, so that a change that breaks one is noticed.
-func TestFiftySchedules(t *testing.T) { testSeries(t, 1, 50) }
+func TestFiftySchedules(t *testing.T) { testSeries(t, options{hosts: 3}, 1, 50) }
 
 // testSchedule runs one schedule, which failed once, on hosts of its own.
 func testSchedule(t *testing.T, faults ...Fault) {

@@ -31,10 +31,10 @@ const (
 )
 
 // newSchedule draws a schedule. Faults overlap, but not two of which one would undo the other: see kind.takes.
-func newSchedule(seed uint64, hosts int, kernel bool) Schedule {
+func newSchedule(seed uint64, hosts int, m machine) Schedule {
 	rng := rand.New(rand.NewPCG(seed, 0x6d657368736563))
 	s := Schedule{Seed: seed}
-	names := kindNames(kernel)
+	names := kindNames(m)
 	for want := minFaults + rng.IntN(maxFaults-minFaults+1) + hosts/5; len(s.Faults) < want; {
 		f := Fault{Kind: names[rng.IntN(len(names))], At: draw(rng, 0, lastBegin), For: draw(rng, 20*time.Millisecond, longest), Host: rng.IntN(hosts)}
 		f.For *= max(1, kinds[f.Kind].long)

@@ -14,12 +14,12 @@ import (
 
 func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
 	for seed := range uint64(100) {
-		a, b := newSchedule(seed, 3, false), newSchedule(seed, 3, false)
+		a, b := newSchedule(seed, 3, machine{}), newSchedule(seed, 3, machine{})
 		if !reflect.DeepEqual(a, b) {
 			t.Fatalf("seed %d:\n%s\n%s", seed, a, b)
 		}
 	}
-	if reflect.DeepEqual(newSchedule(1, 3, false).Faults, newSchedule(2, 3, false).Faults) {
+	if reflect.DeepEqual(newSchedule(1, 3, machine{}).Faults, newSchedule(2, 3, machine{}).Faults) {
 		t.Error("two seeds give one schedule")
 	}
 }
@@ -27,7 +27,7 @@ func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
 func TestSchedulesKeepTheirBounds(t *testing.T) {
 	seen, overlaps := map[string]bool{}, false
 	for seed := range uint64(2000) {
-		s := newSchedule(seed, 3, seed%2 == 0)
+		s := newSchedule(seed, 3, machine{kernel: seed%2 == 0, lab: seed%4 == 0})
 		if len(s.Faults) < minFaults || len(s.Faults) > maxFaults {
 			t.Fatalf("seed %d: %d faults", seed, len(s.Faults))
 		}
@@ -42,6 +42,9 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 			}
 			if k.kernel && seed%2 != 0 {
 				t.Errorf("seed %d: %s without the kernel's plane", seed, f)
+			}
+			if k.lab && seed%4 != 0 {
+				t.Errorf("seed %d: %s, which there can't be", seed, f)
 			}
 			if f.Kind == "move" && f.Host == 0 {
 				t.Errorf("seed %d: the founder moves", seed)
@@ -68,7 +71,7 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 
 func TestStepsAreInOrder(t *testing.T) {
 	for seed := range uint64(100) {
-		s := newSchedule(seed, 3, false)
+		s := newSchedule(seed, 3, machine{})
 		steps := s.steps()
 		if len(steps) != 2*len(s.Faults) || !slices.IsSortedFunc(steps, func(a, b step) int { return int(a.at - b.at) }) {
 			t.Fatalf("seed %d: %v", seed, steps)

@@ -92,7 +92,7 @@ func (r *rig) sameFacts(ctx context.Context) error {
 		if i == 0 {
 			first = facts
 		} else if facts != first {
-			return fmt.Errorf("facts of %s and %s differ:\n%s\n%s", name(0), name(i), first, facts)
+			return fmt.Errorf("facts of %s and %s differ:\n%s", name(0), name(i), testnet.Difference(first, facts))
 		}
 	}
 	return nil

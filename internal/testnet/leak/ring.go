@@ -22,9 +22,9 @@ type ring struct {
 
 const (
 	// A block is handed over when it is full, or after retireMS with little in it: there are as many as a reader that gets no
-	// processor for a second needs.
-	blockSize = 1 << 20
-	blocks    = 128
+	// processor for ten seconds needs.
+	blockSize = 1 << 17
+	blocks    = 1024
 	retireMS  = 10
 
 	// Offsets in struct tpacket_block_desc and struct tpacket3_hdr (linux/if_packet.h).
@@ -42,6 +42,8 @@ func openRing() (*ring, error) {
 	}
 	r := &ring{fd: fd}
 	req := unix.TpacketReq3{Block_size: blockSize, Block_nr: blocks, Frame_size: blockSize, Frame_nr: blocks, Retire_blk_tov: retireMS}
+	// Nobody looks at these, and one that is flooded goes out at every port. Kernels before 4.20 can't leave them out.
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 	err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3)
 	if err == nil {
 		err = unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req)
