@@ -91,6 +91,7 @@ func (o *ownFacts) noteRelease(key string, value []byte) {
 	var r Release
 	if ok && o.self != "" && json.Unmarshal(value, &r) == nil && r.Since.After(o.released[claim]) {
 		o.released[claim] = r.Since
+		o.changed = o.changed || !o.entries[claim].since.IsZero()
 	}
 }
 

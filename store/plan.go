@@ -44,7 +44,7 @@ func (s *Store) plan(have map[string]ownFact) plan {
 	for key, claim := range claims {
 		p.confirmed[key] = true
 		if f, ok := have[key]; ok && !f.gone {
-			claim.Since = f.since
+			claim.Since = s.own.after(key, f.since) // a backup of etcd may bring a claim back that is older than its release
 			if value, err := s.sealFact(key, claim); err == nil && s.own.hash(value) != f.hash {
 				p.resigned = append(p.resigned, write{key: key, value: value, revision: f.revision})
 			}
