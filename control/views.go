@@ -56,9 +56,24 @@ type Status struct {
 // Etcd is where the facts are.
 type Etcd struct {
 	Endpoints []string `json:"endpoints"`
-	Embedded  bool     `json:"embedded"` // its server runs in this agent
+	Embedded  bool     `json:"embedded"` // one of its servers runs in this agent
 	Reachable bool     `json:"reachable"`
 	Why       string   `json:"why,omitempty"` // when not reachable
+	// Members are those of the embedded etcd; empty: not known, or an etcd of the operator's own.
+	Members []Member `json:"members,omitempty"`
+	// Spare is how many members may be lost at once before etcd stops; negative: it has stopped.
+	Spare int `json:"spare"`
+	// Reserves is how many hosts could become members.
+	Reserves int `json:"reserves"`
+}
+
+// Member is a member of the embedded etcd.
+type Member struct {
+	HostID  string    `json:"hostID"`
+	Host    string    `json:"host"`             // name
+	Learner bool      `json:"learner"`          // it has no vote yet
+	Down    time.Time `json:"down,omitzero"`    // since when it has not answered; zero: it does
+	Removed bool      `json:"removed,omitzero"` // its host was removed from the environment
 }
 
 // Host is a row of `meshsec hosts`.

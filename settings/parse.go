@@ -23,6 +23,7 @@ type Settings struct {
 	Etcd                      []string
 	EtcdCA, EtcdCert, EtcdKey string
 	EtcdPort, EtcdPeerPort    int
+	EtcdMembers               int // of the embedded etcd: 1, 3 or 5
 	Routers                   netip.Prefix
 	Pools                     []netip.Prefix
 	Advertise                 string
@@ -52,6 +53,7 @@ func (v Values) Parse() (Settings, error) {
 		EtcdKey:       v["ETCD_KEY"],
 		EtcdPort:      p.port("ETCD_PORT"),
 		EtcdPeerPort:  p.port("ETCD_PEER_PORT"),
+		EtcdMembers:   p.members("ETCD_MEMBERS"),
 		Routers:       p.prefix("ROUTERS", v["ROUTERS"], 8, 24),
 		Pools:         p.pools("POOLS"),
 		Advertise:     v["ADVERTISE"],
@@ -130,6 +132,15 @@ func (p *parser) port(name string) int {
 	n, err := strconv.Atoi(p.v[name])
 	if err != nil || n < 1 || n > 65535 {
 		p.bad(name, p.v[name], "a port from 1 to 65535")
+	}
+	return n
+}
+
+// members reads how many members etcd is to have. An even number would survive no more losses than the odd one below.
+func (p *parser) members(name string) int {
+	n, err := strconv.Atoi(p.v[name])
+	if err != nil || n != 1 && n != 3 && n != 5 {
+		p.bad(name, p.v[name], "1, 3 or 5")
 	}
 	return n
 }

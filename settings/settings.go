@@ -35,6 +35,7 @@ var All = []Setting{
 	{"ETCD_KEY", "", "file with this client's key for that cluster", true},
 	{"ETCD_PORT", "2379", "port of the embedded etcd for clients", false},
 	{"ETCD_PEER_PORT", "2380", "port of the embedded etcd for its members", false},
+	{"ETCD_MEMBERS", "3", "how many hosts the embedded etcd is to run on, where there are so many: 1, 3 or 5; the same on all hosts", false},
 	{"ROUTERS", "100.127.0.0/16", "router addresses: one for each host, never from a pool", false},
 	{"POOLS", DefaultPools, "pools of networks made without --subnet, the first one for `default`", false},
 	{"ADVERTISE", "", "where other hosts find this one: address, interface or CIDR, or address:port of a NAT that forwards to it, comma-separated; empty: the address of the default route", false},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -39,7 +38,7 @@ func (s *Store) Found(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("%w: environment %q in etcd at %s: set JOIN to a token from `meshsec token` on one of its hosts",
-		ErrFounded, s.cfg.Environment, strings.Join(s.cfg.Endpoints, ", "))
+		ErrFounded, s.cfg.Environment, s.where())
 }
 
 // Verify checks that the environment's authority in etcd is that of this host's token, or one that replaced it.
@@ -48,7 +47,7 @@ func (s *Store) Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	where := strings.Join(s.cfg.Endpoints, ", ")
+	where := s.where()
 	if len(r.Kvs) == 0 {
 		return fmt.Errorf("etcd at %s holds no environment %q: does ETCD or the token name the right one?", where, s.cfg.Environment)
 	}

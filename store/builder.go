@@ -66,6 +66,10 @@ func (b *builder) take(k factKey, fact any) {
 		b.endpointsOf(k.host)[e.Key()] = &e
 	case kindCert:
 		writable(b, &b.next.Certs)[k.host] = fact.(Renewal).Cert
+	case kindServer:
+		writable(b, &b.next.Servers)[k.host] = fact.(Renewal).Cert
+	case kindMembers:
+		b.next.Members = fact.(memberList).Members
 	case kindRevoked:
 		writable(b, &b.next.Revoked)[k.host] = fact.(Revocation)
 	case kindCA:
@@ -104,6 +108,10 @@ func (b *builder) drop(k factKey) {
 		b.dropEndpoint(EndpointKey{k.host, k.network, k.addr})
 	case kindCert:
 		removeFrom(b, &b.next.Certs, k.host)
+	case kindServer:
+		removeFrom(b, &b.next.Servers, k.host)
+	case kindMembers:
+		b.next.Members = nil
 	case kindRevoked:
 		removeFrom(b, &b.next.Revoked, k.host)
 	case kindCA:

@@ -32,11 +32,13 @@ func decodeValue(k factKey, value []byte) (any, error) {
 		return decodeChecked(value, func(c *Claim) error { return errors.Join(checkVersion(c.V), CheckHostID(c.Host)) })
 	case kindReleased:
 		return decodeChecked(value, func(r *Release) error { return errors.Join(checkVersion(r.V), sameName("host", r.Host, k.host)) })
-	case kindCert:
+	case kindCert, kindServer:
 		return decodeChecked(value, func(r *Renewal) error {
 			_, err := x509.ParseCertificate(r.Cert)
 			return errors.Join(checkVersion(r.V), sameName("host", r.Host, k.host), err)
 		})
+	case kindMembers:
+		return decodeChecked(value, func(m *memberList) error { return m.check() })
 	case kindRevoked:
 		return decodeChecked(value, func(r *Revocation) error {
 			return errors.Join(checkVersion(r.V), sameName("host", r.Host, k.host), checkText("name", r.Name))

@@ -38,7 +38,7 @@ func newClient(cfg Config) (*clientv3.Client, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 	}
 	if cfg.TLS != nil && cfg.TLS.ServerName != "" {
-		options = append(options, grpc.WithTransportCredentials(namedServer{credentials.NewTLS(cfg.TLS), cfg.TLS.ServerName}))
+		options = append(options, grpc.WithTransportCredentials(namedServer{credentials.NewTLS(cfg.TLS), cfg.TLS.ServerName, cfg.refuse}))
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
@@ -62,17 +62,25 @@ func newClient(cfg Config) (*clientv3.Client, error) {
 // it by the endpoint's address.
 type namedServer struct {
 	credentials.TransportCredentials
-	name string
+	name   string
+	refuse func(host string) bool // may be nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials.
 func (n namedServer) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return n.TransportCredentials.ClientHandshake(ctx, n.name, conn)
+	secure, info, err := n.TransportCredentials.ClientHandshake(ctx, n.name, conn)
+	if t, ok := info.(credentials.TLSInfo); err == nil && ok && n.refuse != nil {
+		if host := t.State.PeerCertificates[0].Subject.CommonName; n.refuse(host) {
+			_ = secure.Close()
+			return nil, nil, fmt.Errorf("host %s, which was removed from the environment, answers there", host)
+		}
+	}
+	return secure, info, err
 }
 
 // Clone implements credentials.TransportCredentials.
 func (n namedServer) Clone() credentials.TransportCredentials {
-	return namedServer{n.TransportCredentials.Clone(), n.name}
+	return namedServer{n.TransportCredentials.Clone(), n.name, n.refuse}
 }
 
 // failFast makes a call fail with the cause when there is no connection. The client by itself would wait for one in
@@ -113,7 +121,7 @@ func (s *Store) call(ctx context.Context, fn func(context.Context) error) error 
 }
 
 func (s *Store) unreachable(cause string) error {
-	return fmt.Errorf("%w at %s: %s", ErrUnreachable, strings.Join(s.cfg.Endpoints, ", "), cause)
+	return fmt.Errorf("%w at %s: %s", ErrUnreachable, s.where(), cause)
 }
 
 // temporary says that the same call may succeed later: no connection, no leader, too slow.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,19 +33,32 @@ type EmbedConfig struct {
 	ClientPort int          // setting ETCD_PORT
 	PeerPort   int          // setting ETCD_PEER_PORT
 	CA         CA           // issues the server's certificate; without its key the one that is there goes on
-	Log        *logrus.Entry
+	Cert       []byte       // of the server, PEM, where the authority's key is not here; nil: the one that is there
+	Key        Secret       // of Cert, PEM
+	// Join are the members of the cluster that this one is to join, itself among them, as etcd writes them
+	// (name=URL,name=URL); empty: its own data tells, and without any it begins a cluster of its own.
+	Join string
+	Log  *logrus.Entry
 }
 
-// Embedded is a running etcd server in this process: mutual TLS, one member (further ones can be added later).
+// Embedded is a running etcd server in this process, a member of the embedded etcd: mutual TLS, a gate before its clients, and a
+// door before the other members.
 type Embedded struct {
 	cfg       EmbedConfig
 	endpoints []string
 	gate      *gate
+	peers     atomic.Pointer[peers]
 
 	mu     sync.Mutex // one start or end at a time
+	closed bool
+	now    atomic.Pointer[serving]
+}
+
+// serving is one run of the server.
+type serving struct {
 	etcd   *embed.Etcd
 	bridge *zapBridge
-	closed bool
+	door   *door
 }
 
 // StartEmbedded starts the server and returns when it answers, or with an error that says what is wrong. It never ends
@@ -69,16 +83,18 @@ func StartEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 	return e, nil
 }
 
-// Trust starts the server anew, in about a second, so that it believes and shows another authority. It does nothing where that is
-// the present one. After an error the server is down until the next call.
-func (e *Embedded) Trust(ctx context.Context, ca CA) error {
+// Trust starts the server anew, in about a second, so that it believes another authority and shows a certificate of it (PEM, for
+// the key in EmbedConfig; nil: it issues one, or keeps its own). It does nothing where that is the case. After an error the server
+// is down until the next call.
+func (e *Embedded) Trust(ctx context.Context, ca CA, cert []byte) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || e.etcd != nil && bytes.Equal(e.cfg.CA.Cert, ca.Cert) {
+	same := bytes.Equal(e.cfg.CA.Cert, ca.Cert)
+	e.cfg.CA, e.cfg.Cert = ca, cert
+	if e.closed || e.now.Load() != nil && same && !e.cfg.outdated() {
 		return nil
 	}
 	e.stop()
-	e.cfg.CA = ca
 	return e.start(ctx)
 }
 
@@ -88,18 +104,42 @@ func (e *Embedded) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("embedded etcd: certificate: %w", err)
 	}
+	door, err := openDoor(cfg, files, e.mayEnter)
+	var etcd *embed.Etcd
 	bridge := newZapBridge(cfg.Log)
-	config := cfg.embed(files, bridge)
-	config.GRPCAdditionalServerOptions = e.gate.options()
-	etcd, err := startEtcd(ctx, config, bridge)
+	if err == nil {
+		config := cfg.embed(files, door.inside, bridge)
+		config.GRPCAdditionalServerOptions = e.gate.options()
+		if etcd, err = startEtcd(ctx, config, bridge); err != nil {
+			door.close()
+		}
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("embedded etcd: %w: set ETCD_PORT and ETCD_PEER_PORT to free ports", err)
 	case err != nil:
 		return fmt.Errorf("embedded etcd: %w", err)
 	}
-	e.etcd, e.bridge = etcd, bridge
+	e.now.Store(&serving{etcd, bridge, door})
 	e.gate.stands(cfg.CA, etcd.Server.Range)
+	door.serve()
+	if len(etcd.Server.Cluster().Members()) == 1 { // with more it is up to the others when it answers
+		err = e.await(ctx, etcd, bridge)
+	}
+	if err == nil {
+		go func() {
+			for err := range etcd.Err() {
+				if !bridge.isMuted() {
+					cfg.Log.WithError(err).Error("embedded etcd")
+				}
+			}
+		}()
+	}
+	return err
+}
+
+// await waits until the only member answers.
+func (e *Embedded) await(ctx context.Context, etcd *embed.Etcd, bridge *zapBridge) error {
 	select {
 	case <-etcd.Server.ReadyNotify():
 	case <-etcd.Server.StopNotify():
@@ -109,13 +149,6 @@ func (e *Embedded) start(ctx context.Context) error {
 		e.stop()
 		return fmt.Errorf("embedded etcd: not ready in time: %w", ctx.Err())
 	}
-	go func() {
-		for err := range etcd.Err() {
-			if !bridge.isMuted() {
-				cfg.Log.WithError(err).Error("embedded etcd")
-			}
-		}
-	}()
 	return nil
 }
 
@@ -136,48 +169,60 @@ func (e *Embedded) Close() {
 }
 
 func (e *Embedded) stop() {
-	etcd := e.etcd
-	if etcd == nil {
+	s := e.now.Swap(nil)
+	if s == nil {
 		return
 	}
-	e.etcd = nil
-	e.bridge.mute()
+	etcd := s.etcd
+	s.bridge.mute()
 	for _, l := range etcd.Clients {
 		l.Close()
 	}
+	// Handing the leadership over takes long when the others don't answer, and a server that is broken never ends.
+	within(embedClose, etcd.Server.Stop)
+	within(embedClose, etcd.Server.HardStop)
 	for _, l := range etcd.Peers {
 		l.Close()
 	}
-	etcd.Server.Stop()
+	s.door.close()
+	within(embedClose, etcd.Close) // waits for open watches
+}
+
+// within waits so long for the end of fn, and leaves it alone then.
+func within(limit time.Duration, fn func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		etcd.Close() // waits for open watches
+		fn()
 	}()
 	select {
 	case <-done:
-	case <-time.After(embedClose):
+	case <-time.After(limit):
 	}
 }
 
 // embed gives etcd's own configuration.
-func (cfg EmbedConfig) embed(files certFiles, bridge *zapBridge) *embed.Config {
+func (cfg EmbedConfig) embed(files certFiles, inside string, bridge *zapBridge) *embed.Config {
 	c := embed.NewConfig()
 	c.Dir, c.Name = cfg.Dir, cfg.Name
-	c.ListenClientUrls, c.ListenPeerUrls = nil, nil
+	c.ListenClientUrls = nil
 	for _, a := range cfg.Addrs {
 		c.ListenClientUrls = append(c.ListenClientUrls, serverURL(a, cfg.ClientPort))
-		c.ListenPeerUrls = append(c.ListenPeerUrls, serverURL(a, cfg.PeerPort))
 	}
-	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, c.ListenPeerUrls[:1]
+	c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: inside}}
+	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, []url.URL{serverURL(cfg.Addrs[0], cfg.PeerPort)}
 	c.InitialCluster = cfg.Name + "=" + c.AdvertisePeerUrls[0].String()
+	if cfg.Join != "" {
+		c.InitialCluster, c.ClusterState = cfg.Join, embed.ClusterStateFlagExisting
+	}
+	c.MaxLearners = maxLearners
 	// The cluster's ID is made of this: a new data directory must not look like the old cluster.
 	c.InitialClusterToken = "meshsec-" + NewHostID()
 	tls := &c.ClientTLSInfo
 	tls.CertFile, tls.KeyFile, tls.TrustedCAFile, tls.ClientCertAuth = files.cert, files.key, files.ca, true
 	c.PeerTLSInfo = c.ClientTLSInfo
 	c.PeerTLSInfo.ServerName = ServerName
-	c.PeerTLSInfo.AllowedHostnames = []string{ServerName} // a host's certificate makes it a client, not a member
+	c.PeerTLSInfo.AllowedHostnames = []string{ServerName}
 	c.TlsMinVersion = "TLS1.3"
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, embedRetention
 	c.QuotaBackendBytes = embedQuota

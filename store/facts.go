@@ -35,9 +35,11 @@ type Host struct {
 	Router      netip.Addr                `json:"router,omitzero"`        // router address
 	UnderlayMTU int                       `json:"underlay_mtu,omitempty"` // bytes
 	Authority   bool                      `json:"authority,omitempty"`    // it holds the authority's key
-	Since       time.Time                 `json:"since,omitzero"`
-	Seq         uint64                    `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
-	Sig         []byte                    `json:"sig,omitempty"`
+	// Etcd is where the host serves, or would serve, a member of the embedded etcd, on Addrs; zero: it can't be one.
+	Etcd  EtcdPorts `json:"etcd,omitzero"`
+	Since time.Time `json:"since,omitzero"`
+	Seq   uint64    `json:"seq,omitempty"` // grows with every change: a fact that is not newer is ignored
+	Sig   []byte    `json:"sig,omitempty"`
 	// Extra are the fields that this version does not know; they are written back as they were read.
 	Extra map[string]json.RawMessage `json:"-"`
 }

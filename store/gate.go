@@ -139,6 +139,8 @@ func caller(ctx context.Context) string {
 // allowed says whether a host that is a member may make the call. when is what the transaction that it is part of depends on.
 func (g *gate) allowed(ctx context.Context, req any, host string, when map[string]int64) bool {
 	switch r := req.(type) {
+	case *pb.MemberListRequest, *pb.StatusRequest: // by which members find and watch each other
+		return true
 	case *pb.RangeRequest, *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest, *pb.LeaseTimeToLiveRequest:
 		return true
 	case *pb.PutRequest:

@@ -81,7 +81,7 @@ func TestHostsWriteOnlyTheirOwnKeys(t *testing.T) {
 		renewal(ca, hostB), revoked(ca), founding(ca), clientv3.OpGet(p, clientv3.WithPrefix())}
 	no := []clientv3.Op{put(p + "hosts/" + hostA), put(p + "endpoints/" + hostA + "/default/10.42.0.9"), put(p + "alive/" + hostA), put("/other"), put("/meshsec/"),
 		put(p + "released/" + hostA + "/" + block), put(p + block), clientv3.OpPut(p+block, mine), clientv3.OpPut(p+block, theirs), clientv3.OpPut(p+block, ""), clientv3.OpDelete(p + block), clientv3.OpPut(p+"blocks/n/10.42.65.0/26", mine),
-		clientv3.OpDelete(p + "blocks/n/10.42.65.0/26"), put(p + "weather"), put(p + "ca"), founding(stranger), clientv3.OpDelete(p + "ca"),
+		clientv3.OpDelete(p + "blocks/n/10.42.65.0/26"), put(p + "weather"), put(p + "members"), put(p + "servers/" + hostB), put(p + "ca"), founding(stranger), clientv3.OpDelete(p + "ca"),
 		renewal(stranger, hostB), renewal(ca, hostA), clientv3.OpDelete(p + "certs/" + hostB), put(p + "revoked/" + hostA), revoked(stranger),
 		clientv3.OpDelete(p + "revoked/cccccccccccccccc"), clientv3.OpDelete(p + "hosts/" + hostA), clientv3.OpDelete(p, clientv3.WithPrefix()),
 		clientv3.OpDelete(p+"hosts/"+hostB, clientv3.WithPrefix())}
@@ -102,7 +102,7 @@ func TestHostsWriteOnlyTheirOwnKeys(t *testing.T) {
 		}
 	}
 	ctx := callCtx(t)
-	_, err1 := b.MemberList(ctx)
+	_, err1 := b.MemberAddAsLearner(ctx, []string{"https://192.0.2.1:2380"})
 	_, err2 := b.Compact(ctx, 1)
 	_, err3 := b.AuthEnable(ctx)
 	_, err4 := b.Defragment(ctx, s.endpoints[0])
@@ -110,7 +110,9 @@ func TestHostsWriteOnlyTheirOwnKeys(t *testing.T) {
 	if err5 == nil {
 		_, err5 = backup.Read(make([]byte, 1))
 	}
-	for n, err := range []error{err1, err2, err3, err4, err5} {
+	_, err6 := b.MoveLeader(ctx, 1)
+	_, err7 := b.MemberRemove(ctx, 1)
+	for n, err := range []error{err1, err2, err3, err4, err5, err6, err7} {
 		if !denied(err) {
 			t.Errorf("administration %d: %v", n+1, err)
 		}

@@ -26,8 +26,10 @@ func (g *gate) mayWrite(ctx context.Context, host string, key, value []byte, whe
 	case k.isClaim():
 		revision, ok := when[string(key)]
 		return ok && (value == nil || claimHost(value) == host) && (revision == 0 || g.isOwn(ctx, key, host, revision))
-	case k.kind == kindCA, k.kind == kindRevoked, k.kind == kindCert:
+	case k.kind == kindCA, k.kind == kindRevoked, k.kind == kindCert, k.kind == kindServer:
 		return value != nil && g.isVouched(environment, k, value)
+	case k.kind == kindMembers:
+		return false // the word of who leads them, see Council
 	}
 	return true
 }
@@ -69,6 +71,8 @@ func (g *gate) isVouched(environment string, k factKey, value []byte) bool {
 		err = f.err
 	case kindCert:
 		_, err = t.verifyCert(fact.(Renewal).Cert, k.host)
+	case kindServer:
+		_, err = t.verifyServerCert(fact.(Renewal).Cert, k.host)
 	}
 	return err == nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 )
@@ -20,6 +19,7 @@ const (
 type health struct {
 	mu     sync.Mutex
 	at     time.Time
+	asked  bool           // something was asked, and answered or not
 	causes [sources]error // nil: all is well
 }
 
@@ -37,7 +37,7 @@ func (s *Store) reached(by source) {
 	h := &s.health
 	h.mu.Lock()
 	was := h.cause() != nil
-	h.at, h.causes[by] = time.Now(), nil
+	h.at, h.causes[by], h.asked = time.Now(), nil, true
 	back := was && h.cause() == nil
 	h.mu.Unlock()
 	if back {
@@ -52,7 +52,7 @@ func (s *Store) failed(by source, err error) {
 	h := &s.health
 	h.mu.Lock()
 	first := h.cause() == nil
-	h.causes[by] = err
+	h.causes[by], h.asked = err, true
 	h.mu.Unlock()
 	if first {
 		s.log.WithError(err).Warn("etcd lost, going on with the facts at hand")
@@ -64,7 +64,7 @@ func (s *Store) Healthy() (ok bool, why string) {
 	h := &s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	endpoints := strings.Join(s.cfg.Endpoints, ", ")
+	endpoints := s.where()
 	cause, silence := h.cause(), time.Since(h.at)
 	switch {
 	case cause != nil:

@@ -35,6 +35,7 @@ type Identity struct {
 	CASince     time.Time // the authority's word was of this time when the token was made; zero: it was the first, or not known
 	NextCA      []byte    // of a replacement under way, PEM; empty: none
 	NextKey     Secret
+	Member      bool // it runs a member of the embedded etcd; a founder without Endpoints does, too
 }
 
 // FoundIdentity makes the identity of a new environment's first host, with the environment's authority. hostID empty:

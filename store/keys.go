@@ -24,6 +24,8 @@ const (
 	kindReleased = "released"
 	kindRevoked  = "revoked"
 	kindCert     = "certs"
+	kindServer   = "servers"
+	kindMembers  = "members"
 )
 
 // factKey is a key below Prefix, taken apart. Which fields count is the kind's matter.
@@ -45,6 +47,7 @@ func blockKey(k BlockKey) factKey {
 func staticKey(k AddrKey) factKey    { return factKey{kind: kindStatic, network: k.Network, addr: k.Addr} }
 func routerKey(a netip.Addr) factKey { return factKey{kind: kindRouter, addr: a} }
 func certKey(id string) factKey      { return factKey{kind: kindCert, host: id} }
+func serverKey(id string) factKey    { return factKey{kind: kindServer, host: id} }
 func revokedKey(id string) factKey   { return factKey{kind: kindRevoked, host: id} }
 func releasedKey(host, claim string) factKey {
 	return factKey{kind: kindReleased, host: host, claim: claim}
@@ -55,7 +58,7 @@ func endpointKey(k EndpointKey) factKey {
 
 func (k factKey) String() string {
 	switch k.kind {
-	case kindHost, kindAlive, kindRevoked, kindCert:
+	case kindHost, kindAlive, kindRevoked, kindCert, kindServer:
 		return k.kind + "/" + k.host
 	case kindReleased:
 		return k.kind + "/" + k.host + "/" + k.claim
@@ -94,7 +97,7 @@ func parseKey(s string) (factKey, error) {
 			err = errors.New("a release of no claim")
 		}
 		err = errors.Join(CheckHostID(k.host), err)
-	case kindHost, kindAlive, kindRevoked, kindCert:
+	case kindHost, kindAlive, kindRevoked, kindCert, kindServer:
 		k.host, err = rest, CheckHostID(rest)
 	case kindNetwork:
 		k.network, err = rest, CheckName(rest)
@@ -117,7 +120,7 @@ func parseKey(s string) (factKey, error) {
 		k.network, rest, _ = strings.Cut(rest, "/")
 		k.addr, err = parseAddr(rest)
 		err = errors.Join(CheckHostID(k.host), CheckName(k.network), err)
-	case kindCA:
+	case kindCA, kindMembers:
 	default:
 		return k, errOtherKind
 	}

@@ -44,6 +44,7 @@ type identityValue struct {
 	CASince     time.Time  `json:"ca_since,omitzero"`
 	NextCA      []byte     `json:"next_ca,omitempty"`
 	NextKey     []byte     `json:"next_key,omitempty"`
+	Member      bool       `json:"member,omitempty"`
 }
 
 // endpointValue is a LocalEndpoint without the fact's methods in the way.
@@ -74,12 +75,12 @@ func (e *LocalEndpoint) UnmarshalJSON(b []byte) error {
 
 func identityToValue(i Identity) identityValue {
 	return identityValue{i.Environment, i.HostID, i.HostName, i.Private.Bytes, i.Cert, i.Key.Bytes, i.CA, i.CAKey.Bytes,
-		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported, i.Founder, i.CAFact, i.CASince, i.NextCA, i.NextKey.Bytes}
+		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported, i.Founder, i.CAFact, i.CASince, i.NextCA, i.NextKey.Bytes, i.Member}
 }
 
 func identityFromValue(v identityValue) Identity {
 	return Identity{v.Environment, v.HostID, v.HostName, Secret{v.Private}, v.Cert, Secret{v.Key}, v.CA, Secret{v.CAKey},
-		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported, v.Founder, v.CAFact, v.CASince, v.NextCA, Secret{v.NextKey}}
+		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported, v.Founder, v.CAFact, v.CASince, v.NextCA, Secret{v.NextKey}, v.Member}
 }
 
 // diffLocal returns the values that changed from one Local to the next by name; nil for what is gone.

@@ -21,8 +21,14 @@ func Replaced(id Identity, snap *Snapshot) (late []string, replaced bool) {
 func notOf(authority *x509.Certificate, snap *Snapshot) []string {
 	var late []string
 	for _, id := range slices.Sorted(maps.Keys(snap.Hosts)) {
-		cert, err := x509.ParseCertificate(snap.Hosts[id].Cert)
-		if err != nil || cert.CheckSignatureFrom(authority) != nil {
+		needed := [][]byte{snap.Hosts[id].Cert}
+		if der, ok := snap.Servers[id]; ok && snap.IsMember(id) {
+			needed = append(needed, der)
+		}
+		if slices.ContainsFunc(needed, func(der []byte) bool {
+			cert, err := x509.ParseCertificate(der)
+			return err != nil || cert.CheckSignatureFrom(authority) != nil
+		}) {
 			late = append(late, snap.HostName(id))
 		}
 	}

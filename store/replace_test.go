@@ -46,7 +46,7 @@ func (s *server) trusts(t testing.TB, m *member) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.embedded.Trust(ctx, m.cp.Local().Identity.Trusted()); err != nil {
+	if err := s.embedded.Trust(ctx, m.cp.Local().Identity.Trusted(), nil); err != nil {
 		t.Fatal(err)
 	}
 }

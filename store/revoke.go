@@ -62,13 +62,14 @@ func (s *Store) Revoke(ctx context.Context, ca CA, host string) error {
 	}
 }
 
-// sweepRemoved deletes what removed hosts have left in etcd, once the grace is over. Only a host with the authority does.
+// sweepRemoved deletes what removed hosts have left in etcd, once the grace is over. Hosts with the authority do, and the members of
+// the embedded etcd, whose gates let their own hosts do it.
 func (s *Store) sweepRemoved(ctx context.Context) error {
 	changed := s.Subscribe()
 	swept := map[string]bool{}
 	for {
 		next := time.Hour
-		if !s.cp.Local().Identity.CAKey.Empty() {
+		if id := s.cp.Local().Identity; !id.CAKey.Empty() || id.Serves() {
 			next = s.sweepDue(ctx, swept)
 		}
 		select {

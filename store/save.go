@@ -101,6 +101,9 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 	for id, r := range snap.Revoked {
 		each(revokedKey(id), r)
 	}
+	if len(snap.Members) > 0 {
+		each(factKey{kind: kindMembers}, memberList{Version, snap.Members})
+	}
 	if snap.CA != nil {
 		each(factKey{kind: kindCA}, authority{V: Version, Cert: snap.CA})
 	}

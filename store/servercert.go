@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,10 +19,14 @@ func writeServerCert(cfg EmbedConfig) (certFiles, error) {
 	files := certFiles{ca: in("ca.pem"), cert: in("server.pem"), key: in("server.key")}
 	content := map[string][]byte{files.ca: cfg.CA.Cert}
 	if !serverCertFits(cfg, files) {
-		if cfg.CA.Key.Empty() {
-			return files, fmt.Errorf("it is not in %s, and the authority's key to make another is not on this host: restore the folder from a backup", cfg.Dir)
+		cert, key := cfg.Cert, cfg.Key.Bytes
+		var err error
+		switch {
+		case !cfg.CA.Key.Empty():
+			cert, key, err = cfg.CA.issueServer(cfg.Name, cfg.Addrs)
+		case cert == nil:
+			err = fmt.Errorf("it is not in %s, and the authority's key to make another is not on this host: restore the folder from a backup", cfg.Dir)
 		}
-		cert, key, err := cfg.CA.issueServer(cfg.Name, cfg.Addrs)
 		if err != nil {
 			return files, err
 		}
@@ -58,8 +63,20 @@ func serverCertFits(cfg EmbedConfig, files certFiles) bool {
 	if err != nil || len(believed) == 0 {
 		return false
 	}
-	if !cfg.CA.Key.Empty() {
+	if !cfg.CA.Key.Empty() || cfg.Cert != nil {
 		believed = believed[:1]
 	}
 	return signedByAny(cert, believed)
+}
+
+// outdated says whether the server shows a certificate of an authority that was replaced, though there is one of the present.
+func (cfg EmbedConfig) outdated() bool {
+	believed, err := parseCerts(cfg.CA.Cert)
+	if err != nil || len(believed) == 0 || cfg.Cert == nil {
+		return false
+	}
+	shownPEM, err1 := os.ReadFile(filepath.Join(cfg.Dir, "server.pem"))
+	shown, err2 := parseCert(shownPEM)
+	offered, err3 := parseCert(cfg.Cert)
+	return errors.Join(err1, err2, err3) == nil && shown.CheckSignatureFrom(believed[0]) != nil && offered.CheckSignatureFrom(believed[0]) == nil
 }

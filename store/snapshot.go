@@ -26,6 +26,8 @@ type Snapshot struct {
 	// Revoked are the hosts that are shut out. They are in no other field, but for claims that are not yet free.
 	Revoked map[string]Revocation
 	Certs   map[string][]byte // renewed certificates (DER) by host ID, unchecked; empty when FromDisk
+	Servers map[string][]byte // certificates (DER) for members of the embedded etcd by host ID, unchecked; empty when FromDisk
+	Members []Member          // of the embedded etcd, sorted by host ID; empty: not known, or an etcd of the operator's own
 	CA      []byte            // certificate of the environment's authority, DER; nil: none
 	Bad     map[string]string // key below Prefix → why its value is ignored
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +27,10 @@ type Config struct {
 	ClaimGrace  time.Duration // how long a claim may be in etcd before the Checkpoint has it; 0: 2 min
 	// RemovalGrace is how long a removed host's claims are kept, for it may not know yet; 0: 10 min.
 	RemovalGrace time.Duration
+	// Members is how many members the embedded etcd is to have; 0 or 1: it does not grow.
+	Members int
+
+	refuse func(host string) bool // whose server is not to be talked to
 }
 
 // pingEvery is how often the lease is kept alive, which also shows that etcd is there.
@@ -35,6 +41,7 @@ type Store struct {
 	cfg    Config
 	prefix string
 	client *clientv3.Client
+	urls   atomic.Pointer[[]string] // of etcd, now
 	cp     *Checkpoint
 	log    *logrus.Entry
 
@@ -78,18 +85,17 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	cfg.LeaseTTL = orDefault(cfg.LeaseTTL, 20*time.Second)
 	cfg.ClaimGrace = orDefault(cfg.ClaimGrace, 2*time.Minute)
 	cfg.RemovalGrace = orDefault(cfg.RemovalGrace, 10*time.Minute)
-	client, err := newClient(cfg)
-	if err != nil {
-		return nil, err
-	}
 	s := &Store{
-		cfg: cfg, prefix: Prefix(cfg.Environment), client: client, cp: cp, log: log,
+		prefix: Prefix(cfg.Environment), cp: cp, log: log,
 		refresh: make(chan struct{}, 1),
 		lostCA:  make(chan struct{}, 1),
 
 		aliveChanged: make(chan struct{}, 1),
 		publish:      make(chan struct{}, 1),
 	}
+	cfg.refuse = func(host string) bool { _, out := s.Snapshot().Revoked[host]; return out }
+	s.cfg = cfg
+	s.urls.Store(&cfg.Endpoints)
 	s.own.init(cfg.Self)
 	saved, err := cp.loadSnapshot(cfg.Environment)
 	if err != nil {
@@ -99,7 +105,8 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	s.snapshot.Store(saved)
 	s.trust.init(cfg.Environment, func() Identity { return cp.Local().Identity }, saved)
 	s.trust.adopt = cp.adoptAuthority
-	return s, nil
+	s.client, err = newClient(cfg)
+	return s, err
 }
 
 func orDefault(d, def time.Duration) time.Duration {
@@ -121,6 +128,7 @@ func (s *Store) Run(ctx context.Context) error {
 		group.Go(func() error { return s.sweepRemoved(ctx) })
 		group.Go(func() error { return s.keepCerts(ctx) })
 		group.Go(func() error { return s.keepAuthority(ctx) })
+		group.Go(func() error { return s.keepServers(ctx) })
 	}
 	return errors.Join(group.Wait(), s.Close())
 }
@@ -158,5 +166,22 @@ func (s *Store) Conflicts() map[string]string {
 	}
 	return nil
 }
+
+// Endpoints are the URLs of etcd, at present.
+func (s *Store) Endpoints() []string { return *s.urls.Load() }
+
+// SetEndpoints says where etcd is from now on, once etcd was asked for the first time: call it again. Calls under way go on.
+func (s *Store) SetEndpoints(urls []string) {
+	s.health.mu.Lock()
+	asked := s.health.asked
+	s.health.mu.Unlock()
+	if len(urls) == 0 || slices.Equal(urls, s.Endpoints()) || !asked { // etcd's client takes no others before its first call
+		return
+	}
+	s.urls.Store(&urls)
+	s.client.SetEndpoints(urls...)
+}
+
+func (s *Store) where() string { return strings.Join(s.Endpoints(), ", ") }
 
 func (s *Store) key(k factKey) string { return s.prefix + k.String() }

@@ -202,7 +202,7 @@ func (f *follower) recognise(kvs []*mvccpb.KeyValue, have *Snapshot) error {
 		}
 	}
 	return fmt.Errorf("etcd at %s does not hold this environment %q: its certificate authority is missing or another one",
-		strings.Join(f.cfg.Endpoints, ", "), f.cfg.Environment)
+		f.where(), f.cfg.Environment)
 }
 
 type listHeader struct {

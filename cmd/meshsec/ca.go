@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/meshsec/meshsec/control"
@@ -52,8 +51,8 @@ func (n *node) replaceAuthority(ctx context.Context, bundle string) error {
 	if err != nil {
 		return err
 	}
-	if n.embedded == nil && len(n.id.Endpoints) > 0 {
-		return errors.New("this host does not run the embedded etcd, whose server needs a certificate of the new authority: do it on the one that does, the first one")
+	if n.members != nil && !n.members.Here() {
+		return errors.New("this host runs no member of the embedded etcd, whose server needs a certificate of the new authority: do it on one that does, see meshsec status")
 	}
 	return n.store.ReplaceAuthority(ctx, ca)
 }
@@ -83,7 +82,7 @@ func (n *node) token(want control.Token) (string, error) {
 	}
 	var endpoints []string
 	if len(n.set.Etcd) == 0 { // else the new host is told by its settings, as this one was
-		endpoints = slices.Clone(n.etcd)
+		endpoints = n.clientURLs()
 		for _, f := range n.forwards { // in case that etcd's port is forwarded as well
 			endpoints = append(endpoints, "https://"+netip.AddrPortFrom(f.Addr(), uint16(n.set.EtcdPort)).String())
 		}
@@ -105,24 +104,4 @@ func (n *node) token(want control.Token) (string, error) {
 		return "", err
 	}
 	return t.Encode(), nil
-}
-
-// keepServer lets the embedded etcd believe and show the authority that this host believes.
-func (n *node) keepServer(ctx context.Context) {
-	changed := n.checkpoint.Subscribe()
-	for {
-		pause := time.Hour
-		if err := n.embedded.Trust(ctx, n.checkpoint.Local().Identity.Trusted()); err != nil && ctx.Err() == nil {
-			n.log.WithError(err).Error("the embedded etcd does not start with the new authority")
-			pause = etcdWait
-		}
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-time.After(pause):
-		}
-		if ctx.Err() != nil {
-			return
-		}
-	}
 }

@@ -20,16 +20,23 @@ const etcdWait = 5 * time.Second
 // openStore starts the embedded etcd where it belongs and opens the facts. A host that knows its router address does
 // not wait for etcd: its checkpoint is enough. say tells what is waited for.
 func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
-	tlsConfig, err := n.findEtcd(ctx, p)
+	at, err := n.findEtcd(ctx, p)
 	if err != nil {
 		return err
 	}
-	cfg := store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: tlsConfig, Self: n.id.HostID,
+	cfg := store.Config{Environment: n.set.Environment, Endpoints: n.etcd, TLS: at.tls, Self: n.id.HostID,
 		RemovalGrace: min(removalGrace, n.set.HostGrace)}
+	if at.embedded {
+		cfg.Members = n.set.EtcdMembers
+	}
 	if n.store, err = store.Open(cfg, n.checkpoint, n.log); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.store.Close)
+	if at.embedded {
+		n.members = store.NewMembership(n.store, n.checkpoint, n.embedConfig(p), at.first, n.etcd, store.CouncilTimes{})
+		n.closers = append(n.closers, n.members.Close)
+	}
 	say("reaching etcd at " + strings.Join(n.etcd, ", "))
 	if !n.id.Router.IsValid() {
 		if err := n.enter(ctx, cfg); err != nil { // before anything is published
@@ -37,50 +44,72 @@ func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 		}
 	}
 	n.group.Go(func() error { return n.store.Run(ctx) })
-	if n.embedded != nil {
-		n.group.Go(func() error { n.keepOut(ctx); return nil })
-		n.group.Go(func() error { n.keepServer(ctx); return nil })
+	if n.members != nil {
+		n.group.Go(func() error { return n.members.Run(ctx) })
 	}
 	return nil
 }
 
+// etcdAt is how etcd is reached. Where it is, is in node.etcd.
+type etcdAt struct {
+	tls      *tls.Config
+	embedded bool            // it is the environment's own
+	first    *store.Embedded // its only member, which runs here
+}
+
 // findEtcd settles where etcd is: as set, in this process, or where the token says.
-func (n *node) findEtcd(ctx context.Context, p paths) (*tls.Config, error) {
-	if len(n.set.Etcd) > 0 {
-		n.etcd = n.set.Etcd
-		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && allPlain(n.etcd) {
-			return nil, nil
-		}
-		if n.set.EtcdCA == "" && n.set.EtcdCert == "" && len(n.id.Endpoints) > 0 {
-			return n.checkpoint.ClientTLS() // the environment's own etcd, at another address than the token says
-		}
-		if err := n.checkTLSFiles(p); err != nil {
-			return nil, err
-		}
-		c, err := n.checkpoint.ExternalTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
-		if err != nil {
-			return nil, fmt.Errorf("%w ETCD: %w", errSetting, err)
-		}
-		return c, nil
+func (n *node) findEtcd(ctx context.Context, p paths) (at etcdAt, err error) {
+	if n.etcd = n.set.Etcd; len(n.etcd) > 0 && (len(n.id.Endpoints) == 0 || n.set.EtcdCA != "" || n.set.EtcdCert != "" || allPlain(n.etcd)) {
+		at.tls, err = n.externalTLS(p)
+		return at, err
 	}
-	if n.etcd = n.id.Endpoints; len(n.etcd) == 0 {
+	at.embedded = true // if ETCD is set, it is at another address than the token says
+	if len(n.etcd) == 0 {
+		n.etcd = n.id.Endpoints
+	}
+	if n.id.Serves() {
+		if err := n.checkpoint.MeetOriginal(ctx, n.embedConfig(p), store.Host{Name: n.id.HostName, Addrs: n.addrs}, n.log); err != nil {
+			return at, err
+		}
+	}
+	if len(n.etcd) == 0 {
 		if !n.id.Founded() {
-			return nil, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
+			return at, fmt.Errorf("%w ETCD: neither it nor the token says where etcd is: set ETCD as on the other hosts", errSetting)
 		}
-		cfg := store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs,
-			ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, CA: n.id.Trusted(), Log: n.log}
-		err := n.checkpoint.MeetOriginal(ctx, cfg, store.Host{Name: n.id.HostName, Addrs: n.addrs}, n.log)
-		if err != nil {
-			return nil, err
+		// With other members this host's own starts in the background, or not at all, if its data is lost: it must never begin anew.
+		if n.etcd = n.checkpoint.OtherMembers(n.set.Environment); len(n.etcd) == 0 {
+			cfg := n.embedConfig(p)
+			cfg.CA = n.id.Trusted()
+			if at.first, err = store.StartEmbedded(ctx, cfg); err != nil {
+				return at, err
+			}
+			n.etcd = at.first.Endpoints()
 		}
-		n.embedded, err = store.StartEmbedded(ctx, cfg)
-		if err != nil {
-			return nil, err
-		}
-		n.closers = append(n.closers, func() error { n.embedded.Close(); return nil })
-		n.etcd = n.embedded.Endpoints()
 	}
-	return n.checkpoint.ClientTLS()
+	if at.tls, err = n.checkpoint.ClientTLS(); err != nil && at.first != nil {
+		at.first.Close()
+	}
+	return at, err
+}
+
+// externalTLS is how an etcd of the operator's own is reached; nil: in the clear.
+func (n *node) externalTLS(p paths) (*tls.Config, error) {
+	if n.set.EtcdCA == "" && n.set.EtcdCert == "" && allPlain(n.etcd) {
+		return nil, nil
+	}
+	if err := n.checkTLSFiles(p); err != nil {
+		return nil, err
+	}
+	c, err := n.checkpoint.ExternalTLS(p.host(n.set.EtcdCA), p.host(n.set.EtcdCert), p.host(n.set.EtcdKey))
+	if err != nil {
+		return nil, fmt.Errorf("%w ETCD: %w", errSetting, err)
+	}
+	return c, nil
+}
+
+// embedConfig is how this host's member of the embedded etcd runs.
+func (n *node) embedConfig(p paths) store.EmbedConfig {
+	return store.EmbedConfig{Dir: etcdDir(p), Name: n.id.HostID, Addrs: n.addrs, ClientPort: n.set.EtcdPort, PeerPort: n.set.EtcdPeerPort, Log: n.log}
 }
 
 // checkTLSFiles names the setting and the operator's own path of a file that can't be read.
@@ -156,5 +185,5 @@ func (n *node) hostFact() (store.Host, error) {
 	}
 	return store.Host{V: store.Version, ID: n.id.HostID, Name: n.id.HostName, OS: runtime.GOOS, Arch: runtime.GOARCH, Version: version,
 		DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason, Cert: cert, HandshakeKey: public,
-		Addrs: n.addrs, Port: uint16(n.set.Port), Forwards: n.forwards, Encap: n.set.Encap, Router: n.id.Router, UnderlayMTU: n.underlayMTU, Since: n.id.Since}, nil
+		Addrs: n.addrs, Port: uint16(n.set.Port), Forwards: n.forwards, Encap: n.set.Encap, Router: n.id.Router, UnderlayMTU: n.underlayMTU, Since: n.id.Since, Etcd: n.etcdPorts()}, nil
 }

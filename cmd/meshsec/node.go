@@ -40,7 +40,7 @@ type node struct {
 	routerPath, survives       string
 
 	checkpoint *store.Checkpoint
-	embedded   *store.Embedded
+	members    *store.Membership // of the embedded etcd; nil: an etcd of the operator's own
 	store      *store.Store
 	router     *link.Router
 	socket     *underlay.Socket

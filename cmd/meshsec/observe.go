@@ -39,15 +39,21 @@ func (n *node) observe(ctx context.Context) error {
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()
 	var last time.Time
+	etcd := n.fact.Etcd
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			if snap := n.store.Snapshot(); now.Sub(last) >= publishEvery && o.update(now, snap, n.observed(now, snap)) {
-				last = now
+			snap := n.store.Snapshot()
+			if now.Sub(last) < publishEvery || snap.FromDisk {
+				continue
+			}
+			ports := n.etcdPorts()
+			if o.update(now, snap, n.observed(now, snap)) || ports != etcd {
+				last, etcd = now, ports
 				fact := n.fact
-				fact.Observed = maps.Clone(o.published)
+				fact.Observed, fact.Etcd = maps.Clone(o.published), ports
 				n.store.SetHost(fact)
 			}
 		}
@@ -58,15 +64,10 @@ func (n *node) observe(ctx context.Context) error {
 // none: it is the last to see a change, for its NAT lets in nothing from a new address.
 func (n *node) observed(now time.Time, snap *store.Snapshot) map[string]netip.AddrPort {
 	seen := map[string]netip.AddrPort{}
-	statuses := n.handshake.Status()
-	var told []netip.AddrPort
-	for _, s := range statuses {
-		told = append(told, s.Observed)
-	}
-	if len(n.forwards) == 0 && !public(n.fact, told) {
+	if len(n.forwards) == 0 && !public(n.fact, n.told()) {
 		return seen
 	}
-	for _, s := range statuses {
+	for _, s := range n.handshake.Status() {
 		h, known := snap.Hosts[s.HostID]
 		_, answered := n.prober.last(s.HostID)
 		if known && s.State == handshake.StateUp && now.Sub(later(answered, s.LastHandshake)) < silent && !mesh.Declares(h, s.Remote) {
@@ -74,6 +75,17 @@ func (n *node) observed(now time.Time, snap *store.Snapshot) map[string]netip.Ad
 		}
 	}
 	return seen
+}
+
+// told is where other hosts see this one, each by its own word.
+func (n *node) told() []netip.AddrPort {
+	var told []netip.AddrPort
+	for _, s := range n.handshake.Status() {
+		if s.Observed.IsValid() {
+			told = append(told, s.Observed)
+		}
+	}
+	return told
 }
 
 // public says whether most of those who have told a host where they see it name an address of its own. One alone, or what

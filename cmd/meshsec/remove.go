@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,31 +41,6 @@ func (n *node) hostID(ref string) (string, error) {
 
 // removalGrace is how long a removed host's addresses are kept, for it may not know yet; HOST_GRACE may be shorter.
 const removalGrace = 10 * time.Minute
-
-// lastWord is how long a removed host may go on watching the embedded etcd, so that it learns of its removal.
-const lastWord = time.Second
-
-// keepOut ends removed hosts' access to the embedded etcd.
-func (n *node) keepOut(ctx context.Context) {
-	changed := n.store.Subscribe()
-	known := 0
-	for {
-		if out := slices.Collect(maps.Keys(n.store.Snapshot().Revoked)); len(out) != known {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(lastWord):
-			}
-			n.embedded.ShutOut(out)
-			known = len(out)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-	}
-}
 
 func hostCommand(a *ask) *cobra.Command {
 	c := &cobra.Command{Use: "host", Short: "change the hosts of the environment", Args: cobra.NoArgs,

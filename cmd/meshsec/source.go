@@ -115,7 +115,7 @@ func (n *node) status() control.Status {
 	s := control.Status{Health: control.OK, Version: version, HostID: n.id.HostID, HostName: n.id.HostName, Environment: n.id.Environment,
 		DataPlane: n.dataPlane, DataPlaneReason: n.dataPlaneReason, Router: n.id.Router, MTU: n.mtu,
 		RouterNamespace: n.routerPath, Survives: n.survives,
-		Etcd:     control.Etcd{Endpoints: n.etcd, Embedded: n.embedded != nil, Reachable: reachable, Why: why},
+		Etcd:     n.etcdStatus(snap, reachable, why),
 		Revision: snap.Revision, Applied: applied, FromDisk: snap.FromDisk,
 		Hosts: len(snap.Hosts), Networks: len(snap.Networks), Endpoints: snap.EndpointCount(), Blocks: len(snap.Blocks),
 		Problems: []string{}, Ignored: n.mesh.Ignored(), Drops: n.dropped()}
@@ -148,6 +148,12 @@ func (n *node) status() control.Status {
 	}
 	if !reachable {
 		bad("etcd is not reachable: %s", why)
+	}
+	if n.members != nil {
+		s.Warnings = append(s.Warnings, memberWarnings(s.Etcd, time.Now())...)
+		if why := n.members.Problem(); why != "" {
+			bad("this host's member of the embedded etcd does not run: %s", why)
+		}
 	}
 	if applyErr != nil {
 		bad("this host does not carry everything: %v", applyErr)

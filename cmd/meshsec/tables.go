@@ -53,6 +53,9 @@ func showStatus(w io.Writer, s control.Status) {
 		etcd += ", not reachable: " + s.Etcd.Why
 	}
 	row(w, "etcd", etcd)
+	if len(s.Etcd.Members) > 0 {
+		row(w, "etcd members", members(s.Etcd))
+	}
 	facts := fmt.Sprintf("revision %d, applied %d", s.Revision, s.Applied)
 	if s.FromDisk {
 		facts += ", from this host's checkpoint"

@@ -35,7 +35,7 @@ func (d *demo) steps(ctx context.Context) []step {
 	return []step{
 		{"three hosts, a dockerd in each", func() error { return d.hosts(ctx) }},
 		{"host 1: docker plugin create, enable (founds the environment, embedded etcd)", func() error {
-			return d.cluster.Hosts[0].InstallPlugin(ctx)
+			return d.cluster.Hosts[0].InstallPlugin(ctx, "ETCD_MEMBERS=3")
 		}},
 		{"host 1: meshsec token; hosts 2 and 3: the plugin with JOIN=<token>", func() error { return d.join(ctx) }},
 		{"each host: docker network create -d meshsec --ipam-driver meshsec mesh", func() error {
@@ -66,7 +66,7 @@ func (d *demo) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := h.InstallPlugin(ctx, "JOIN="+token); err != nil {
+		if err := h.InstallPlugin(ctx, "ETCD_MEMBERS=3", "JOIN="+token); err != nil {
 			return err
 		}
 	}

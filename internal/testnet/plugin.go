@@ -40,11 +40,21 @@ func (h *Host) InstallPlugin(ctx context.Context, settings ...string) error {
 	if _, err := h.Docker(ctx, "plugin", "create", Plugin, filepath.Join(root, "build/plugin")); err != nil {
 		return err
 	}
-	if err := h.SetPlugin(ctx, settings...); err != nil {
+	if err := h.SetPlugin(ctx, oneMember(settings)...); err != nil {
 		return err
 	}
 	_, err = h.Docker(ctx, "plugin", "enable", Plugin)
 	return err
+}
+
+// oneMember keeps the embedded etcd on its first host, so that to stop that host's agent is to take etcd away, unless the settings say
+// how many members there are to be.
+func oneMember(settings []string) []string {
+	const name = "ETCD_MEMBERS="
+	if slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, name) }) {
+		return settings
+	}
+	return append(slices.Clone(settings), name+"1")
 }
 
 // SetPlugin changes settings of the disabled plugin.
@@ -62,6 +72,7 @@ func (h *Host) StartAgent(settings ...string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings = oneMember(settings)
 	env := make([]string, len(settings))
 	for i, s := range settings {
 		env[i] = "MESHSEC_" + s
