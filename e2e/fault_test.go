@@ -144,7 +144,6 @@ func TestCase21AgentKilled(t *testing.T) {
 			t.Errorf("agent of %s killed: %v", h.Name, err)
 		}
 	}
-	docker(t, from.Host, []string{"network", "connect", "bridge", from.Name}, []string{"network", "disconnect", "bridge", from.Name})
 	t.Logf("figure: %d pings, one each 10 ms, lost by two kills of an agent", flow.Stop())
 	leftNothing(t, s, before)
 	s.reach(t, to, from.Addr)
