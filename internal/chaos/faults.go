@@ -22,6 +22,7 @@ type kind struct {
 	long        time.Duration                          // it may last this many times longer than others; 0: once
 	kernel      bool                                   // only where the kernel's data plane is in use
 	lab         bool                                   // only in the laboratory
+	docker      bool                                   // only where there are dockerds
 }
 
 // etcdPort is a match of nft(8) for requests to the embedded etcd.
@@ -67,6 +68,10 @@ var kinds = map[string]kind{
 		takes: func(f Fault) []string { return []string{"containers " + name(f.Host)} },
 		words: about("containers come and go on %s"),
 	},
+	"dockerd": {
+		begin: killDockerd, lift: startDockerd, takes: dockerdOf, docker: true,
+		words: about("dockerd of %s killed with -9, then started"),
+	},
 	"cable": {
 		begin: func(ctx context.Context, r *rig, f Fault) error { return r.SetPort(ctx, r.nodes[f.Host].host, false) },
 		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.SetPort(ctx, r.nodes[f.Host].host, true) },
@@ -107,13 +112,13 @@ var kinds = map[string]kind{
 }
 
 // machine says what there is that may be broken besides.
-type machine struct{ kernel, lab bool }
+type machine struct{ kernel, lab, docker bool }
 
 // kindNames are the kinds there are, in a fixed order.
 func kindNames(m machine) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(n string) bool {
 		k := kinds[n]
-		return k.kernel && !m.kernel || k.lab && !m.lab
+		return k.kernel && !m.kernel || k.lab && !m.lab || k.docker && !m.docker
 	})
 }
 

@@ -26,6 +26,7 @@ func main() {
 	seed := flag.Uint64("seed", 0, "of the first schedule, each further one has the next; 0: random")
 	n := flag.Int("n", 10, "schedules")
 	hosts := flag.Int("hosts", 3, "hosts, 2 to 50")
+	docker := flag.Bool("docker", false, "a dockerd on each host, which starts the containers")
 	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
 	flag.Parse()
 	if *seed == 0 {
@@ -34,7 +35,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts {
-		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-dataplane auto|kernel|userspace]")
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace]")
 		os.Exit(2)
 	}
 	err := testnet.Setup(ctx)
@@ -42,7 +43,7 @@ func main() {
 		err = testnet.Build(ctx)
 	}
 	if err == nil {
-		err = series(ctx, os.Stdout, options{hosts: *hosts, plane: *plane}, *seed, *n)
+		err = series(ctx, os.Stdout, options{hosts: *hosts, plane: *plane, docker: *docker}, *seed, *n)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -68,7 +69,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 				return err
 			}
 		}
-		s := newSchedule(seed+uint64(i), o.hosts, machine{r.kernel, testnet.InLab()})
+		s := newSchedule(seed+uint64(i), o.hosts, machine{r.kernel, testnet.InLab(), o.docker})
 		took, err := r.run(ctx, s)
 		if ctx.Err() != nil {
 			return ctx.Err()

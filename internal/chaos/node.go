@@ -19,7 +19,7 @@ type node struct {
 	host       *testnet.Host
 	settings   []string
 	process    *testnet.Process
-	engine     *testnet.Engine
+	engine     engine
 	control    *control.Client
 	container  *testnet.Container
 	guests     atomic.Int32     // containers that were begun besides

@@ -72,7 +72,11 @@ func (r *rig) report(ctx context.Context, out io.Writer, s Schedule, err error) 
 			fmt.Fprintf(out, "--- %s %s\n%s\n", n.host.Name, view, text)
 		}
 	}
-	fmt.Fprintf(out, "%s\nrepeat it: make chaos SEED=%d N=1 HOSTS=%d\n\n", r.logs(60), s.Seed, len(r.nodes))
+	also := ""
+	if _, ok := r.nodes[0].engine.(dockerd); ok {
+		also = " DOCKER=1"
+	}
+	fmt.Fprintf(out, "%s%s\nrepeat it: make chaos SEED=%d N=1 HOSTS=%d%s\n\n", r.logs(60), r.dockerLogs(60), s.Seed, len(r.nodes), also)
 }
 
 // logs are the agents' last lines since the schedule's begin; 0: all.

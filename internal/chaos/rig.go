@@ -19,6 +19,8 @@ import (
 type options struct {
 	hosts int
 	plane string // DATAPLANE
+	// A dockerd on each host starts the containers. The attacker's has one for nothing.
+	docker bool
 }
 
 // rig is the hosts under test with a container on each, the traffic between those, the attacker, and all who watch.
@@ -40,7 +42,7 @@ type rig struct {
 
 // newRig makes the hosts and returns when all are in order. The seed is the attacker's.
 func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
-	c, err := testnet.New(ctx, testnet.Options{Hosts: o.hosts + 1}) // the last is the attacker's
+	c, err := testnet.New(ctx, testnet.Options{Hosts: o.hosts + 1, Docker: o.docker}) // the last is the attacker's
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +59,11 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 			return nil, err
 		}
 		r.nodes = append(r.nodes, n)
+		if o.docker {
+			if err := n.useDocker(ctx); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := r.meet(ctx); err != nil {
 		return nil, err

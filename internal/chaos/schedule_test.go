@@ -27,7 +27,7 @@ func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
 func TestSchedulesKeepTheirBounds(t *testing.T) {
 	seen, overlaps := map[string]bool{}, false
 	for seed := range uint64(2000) {
-		s := newSchedule(seed, 3, machine{kernel: seed%2 == 0, lab: seed%4 == 0})
+		s := newSchedule(seed, 3, machine{kernel: seed%2 == 0, lab: seed%4 == 0, docker: seed%4 == 0})
 		if len(s.Faults) < minFaults || len(s.Faults) > maxFaults {
 			t.Fatalf("seed %d: %d faults", seed, len(s.Faults))
 		}
@@ -43,7 +43,7 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 			if k.kernel && seed%2 != 0 {
 				t.Errorf("seed %d: %s without the kernel's plane", seed, f)
 			}
-			if k.lab && seed%4 != 0 {
+			if (k.lab || k.docker) && seed%4 != 0 {
 				t.Errorf("seed %d: %s, which there can't be", seed, f)
 			}
 			if f.Kind == "move" && f.Host == 0 {

@@ -109,7 +109,13 @@ func (r *rig) truth(ctx context.Context) error {
 		told = append(told, fmt.Sprint(e.Addr, " on ", e.Host))
 	}
 	for i, n := range r.nodes {
-		are = append(are, fmt.Sprint(n.container.Addr, " on ", name(i)))
+		addrs, err := n.addrs(ctx)
+		if err != nil {
+			return err
+		}
+		for _, addr := range addrs {
+			are = append(are, fmt.Sprint(addr, " on ", name(i)))
+		}
 	}
 	slices.Sort(told)
 	slices.Sort(are)
@@ -135,6 +141,9 @@ func (n *node) facts(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%s is not alive in etcd", hosts[i].Name)
 		}
 		hosts[i].Self = false
+	}
+	for i := range networks {
+		networks[i].DockerID = "" // each Docker has one of its own
 	}
 	text, err := json.MarshalIndent([]any{hosts, networks, endpoints, blocks}, "", " ")
 	return string(text), err
