@@ -92,7 +92,7 @@ func (p *project) finds(t *testing.T, service, name string) {
 func TestComposeExternal(t *testing.T) {
 	s := shared(t)
 	file := example(t, "compose-external.yaml", s.Hosts[:2]...)
-	before := settled(t, s)
+	before := bridged(t, s)
 	near, far := newProject(t, s.Hosts[0], file), newProject(t, s.Hosts[1], file)
 	near.run(t.Context(), t, "up", "-d", "web")
 	far.run(t.Context(), t, "up", "-d", "client")
@@ -109,7 +109,7 @@ func TestComposeExternal(t *testing.T) {
 func TestComposeOwn(t *testing.T) {
 	s := shared(t)
 	file := example(t, "compose-own.yaml", s.Hosts[:2]...)
-	before := settled(t, s)
+	before := bridged(t, s)
 	near, far := newProject(t, s.Hosts[0], file), newProject(t, s.Hosts[1], file)
 	near.run(t.Context(), t, "up", "-d", "db")
 	far.run(t.Context(), t, "up", "-d", "web")
@@ -163,8 +163,8 @@ func (s *suite) published(t *testing.T, h *testnet.Host) {
 	})
 }
 
-// settled is the footprint once each host has its bridge for the shared network, which a cluster that is just up may not have yet.
-func settled(t *testing.T, s *suite) (before string) {
+// bridged is the footprint once each host has its bridge for the shared network, which a cluster that is just up may not have yet.
+func bridged(t *testing.T, s *suite) (before string) {
 	t.Helper()
 	eventually(t, "the bridges", func() error {
 		before = footprint(t, s)
