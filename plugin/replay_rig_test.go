@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/meshsec/meshsec/driver"
 	"github.com/meshsec/meshsec/engine"
+	"github.com/meshsec/meshsec/internal/freeport"
 	"github.com/meshsec/meshsec/ipam"
 	"github.com/meshsec/meshsec/link"
 	"github.com/meshsec/meshsec/store"
@@ -82,7 +82,7 @@ func startCluster(t *testing.T) cluster {
 	defer cancel()
 	e, err := store.StartEmbedded(ctx, store.EmbedConfig{
 		Dir: t.TempDir(), Name: id.HostID, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quiet(io.Discard),
+		ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quiet(io.Discard),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,16 +105,6 @@ func (c cluster) second(t *testing.T) cluster {
 	}
 	c.id = store.Identity{Environment: c.id.Environment, HostID: host, HostName: "b", Cert: cert, Key: store.Secret{Bytes: key}, CA: c.id.CA}
 	return c
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // rig is a host's plugin with both drivers and the store behind it; only the links are not real.

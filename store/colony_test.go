@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/meshsec/meshsec/internal/freeport"
 )
 
 // colony is an environment whose embedded etcd grows, all of its hosts in this process.
@@ -69,7 +71,7 @@ func (c *colony) settle(t *testing.T) *settler {
 	cp, _ := tempCheckpoint(t)
 	mustUpdate(t, cp, func(l *Local) { l.Identity = id })
 	h := &settler{id: id.HostID, cp: cp}
-	h.cfg = EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: id.HostID, Addrs: []netip.Addr{loopback}, ClientPort: freePort(t), PeerPort: freePort(t), Log: quietLog(t)}
+	h.cfg = EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: id.HostID, Addrs: []netip.Addr{loopback}, ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), Log: quietLog(t)}
 	der, err := CertDER(id.Cert)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 // TestTheAuthorityIsReplacedUnderSeveralMembers: each gets a certificate of the new one, shows it, and believes the others'; the old
 // one can be retired then.
 func TestTheAuthorityIsReplacedUnderSeveralMembers(t *testing.T) {
+	long(t)
 	c := newColony(t, 3)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2)
 	founder := c.hosts[0]

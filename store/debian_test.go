@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/meshsec/meshsec/internal/freeport"
 )
 
 const debianEtcd = "/usr/bin/etcd"
@@ -34,8 +36,8 @@ func debianServer(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := fmt.Sprintf("https://127.0.0.1:%d", freePort(t))
-	peers := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	clients := fmt.Sprintf("https://127.0.0.1:%d", freeport.Port(t))
+	peers := fmt.Sprintf("http://127.0.0.1:%d", freeport.Port(t))
 	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, endpoints: []string{clients}, dir: filepath.Join(t.TempDir(), "etcd")}
 	s.start = func(t testing.TB) {
 		t.Helper()

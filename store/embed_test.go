@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/meshsec/meshsec/internal/freeport"
 )
 
 func embedConfig(t testing.TB) EmbedConfig {
@@ -24,7 +26,7 @@ func embedConfig(t testing.TB) EmbedConfig {
 		t.Fatal(err)
 	}
 	return EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: hostA, Addrs: []netip.Addr{loopback},
-		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quietLog(t)}
+		ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quietLog(t)}
 }
 
 func mustEmbed(t testing.TB, cfg EmbedConfig) *Embedded {
@@ -199,7 +201,7 @@ func TestEmbeddedWithDamagedDataDoesNotEndTheProcess(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg.ClientPort, cfg.PeerPort = freePort(t), freePort(t) // a failed start may keep the others
+		cfg.ClientPort, cfg.PeerPort = freeport.Port(t), freeport.Port(t) // a failed start may keep the others
 		if _, err := StartEmbedded(callCtx(t), cfg); err == nil || !strings.HasPrefix(err.Error(), "embedded etcd: ") {
 			t.Errorf("%s: got %v", name, err)
 		}

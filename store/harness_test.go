@@ -3,10 +3,7 @@ package store
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -14,6 +11,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/meshsec/meshsec/internal/freeport"
 )
 
 const (
@@ -32,19 +31,13 @@ func quietLog(testing.TB) *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// freePort finds a TCP port that nobody listens on. It is not one that the kernel gives to clients: those of other tests
-// could take it while a server is stopped.
-func freePort(t testing.TB) int {
+// long marks a test that mostly waits, for seconds. It runs beside others, and not in a short run, but under the race detector.
+func long(t *testing.T) {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.N(18000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().(*net.TCPAddr).Port
-		}
+	if testing.Short() && !raceEnabled {
+		t.Skip("short: waits for etcd's members")
 	}
-	t.Fatal("no free port")
-	return 0
+	t.Parallel()
 }
 
 // server is an etcd that a test may stop and start: the embedded one, or Debian's.
@@ -70,7 +63,7 @@ func embeddedServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	cfg := EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: hostA, Addrs: []netip.Addr{loopback},
-		ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quietLog(t)}
+		ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quietLog(t)}
 	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, dir: cfg.Dir}
 	s.start = func(t testing.TB) {
 		t.Helper()

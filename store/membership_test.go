@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+
+	"github.com/meshsec/meshsec/internal/freeport"
 )
 
 // TestTheFoundersHostIsLostForGood: three members come to be by themselves, writes go on without the first, and another host
 // takes its place, though nobody holds the authority's key any more. When it is back it is a client.
 func TestTheFoundersHostIsLostForGood(t *testing.T) {
+	long(t)
 	c := newColony(t, 4)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2, 3)
 	eventually(t, "a certificate for the reserve", func() bool { return c.hosts[3].Server() != nil })
@@ -36,6 +39,7 @@ func TestTheFoundersHostIsLostForGood(t *testing.T) {
 
 // TestARemovedMemberIsPutOut: `host rm` ends a host's membership at once, and its certificate as a member is worth nothing any more.
 func TestARemovedMemberIsPutOut(t *testing.T) {
+	long(t)
 	c := newColony(t, 3)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2)
 	thief := c.hosts[2]
@@ -66,6 +70,7 @@ func TestARemovedMemberIsPutOut(t *testing.T) {
 
 // TestTheDoorIsForMembersOnly: not for hosts, and not for those that have a certificate to become members.
 func TestTheDoorIsForMembersOnly(t *testing.T) {
+	long(t)
 	c := newColony(t, 4)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2, 3)
 	reserve := c.hosts[3]
@@ -94,6 +99,7 @@ func TestTheDoorIsForMembersOnly(t *testing.T) {
 
 // TestAllMembersStartAgain: they find each other without any of them being there before, and one with new ports.
 func TestAllMembersStartAgain(t *testing.T) {
+	long(t)
 	c := newColony(t, 3)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2)
 	c.writes(t, 2, 0, 1, 2)
@@ -102,7 +108,7 @@ func TestAllMembersStartAgain(t *testing.T) {
 		h.halt()
 	}
 	moved := c.hosts[2]
-	moved.cfg.ClientPort, moved.cfg.PeerPort = freePort(t), freePort(t)
+	moved.cfg.ClientPort, moved.cfg.PeerPort = freeport.Port(t), freeport.Port(t)
 	moved.fact.Etcd = EtcdPorts{uint16(moved.cfg.ClientPort), uint16(moved.cfg.PeerPort)}
 	for _, i := range []int{2, 0, 1} {
 		c.hosts[i].start(t)
@@ -123,6 +129,7 @@ func TestAllMembersStartAgain(t *testing.T) {
 // TestAMembersDataIsLostOrOld: it does not come back as who it was, but as a new member once it was put out; and one with the data of
 // some time ago does no harm.
 func TestAMembersDataIsLostOrOld(t *testing.T) {
+	long(t)
 	c := newColony(t, 3)
 	c.await(t, []int{0, 1, 2}, 0, 1, 2)
 	lost, old := c.hosts[0], c.hosts[1]

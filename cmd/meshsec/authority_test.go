@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/meshsec/meshsec/internal/freeport"
 	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/settings"
 	"github.com/meshsec/meshsec/store"
@@ -41,7 +42,7 @@ type began struct {
 
 // founder gives what starts the founder of an environment, again and again on the same state.
 func founder(t *testing.T, state string) (start func() began) {
-	set := settings.Settings{Environment: "default", Routers: netip.MustParsePrefix("100.127.0.0/16"), EtcdPort: freePort(t), EtcdPeerPort: freePort(t)}
+	set := settings.Settings{Environment: "default", Routers: netip.MustParsePrefix("100.127.0.0/16"), EtcdPort: freeport.Port(t), EtcdPeerPort: freeport.Port(t)}
 	return func() began {
 		n := &node{log: quiet(), set: set, addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}
 		ctx, cancel := context.WithCancel(t.Context())

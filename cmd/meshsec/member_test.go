@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/meshsec/meshsec/internal/freeport"
 	"github.com/meshsec/meshsec/settings"
 	"github.com/meshsec/meshsec/store"
 )
@@ -59,7 +59,7 @@ func serve(t *testing.T, id store.Identity) (*store.Embedded, *tls.Config) {
 		t.Fatal(err)
 	}
 	etcd, err := store.StartEmbedded(t.Context(), store.EmbedConfig{Dir: t.TempDir(), Name: id.HostID,
-		Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, ClientPort: freePort(t), PeerPort: freePort(t), CA: ca, Log: quiet()})
+		Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,17 +94,6 @@ func member(t *testing.T, token store.Token) (*node, life) {
 	}
 	t.Cleanup(end)
 	return n, life{ctx, end}
-}
-
-// freePort is a TCP port of loopback that nobody uses.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func quiet() *logrus.Entry {

@@ -5,7 +5,6 @@ package teststore
 import (
 	"context"
 	"io"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/meshsec/meshsec/internal/freeport"
 	"github.com/meshsec/meshsec/store"
 )
 
@@ -45,7 +45,7 @@ func New(t testing.TB) *Environment {
 	}
 	e := &Environment{t: t, ca: ca, config: store.EmbedConfig{
 		Dir: filepath.Join(t.TempDir(), "etcd"), Name: store.NewHostID(), Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		ClientPort: port(t), PeerPort: port(t), CA: ca, Log: quiet(),
+		ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quiet(),
 	}}
 	e.start()
 	t.Cleanup(e.StopEtcd)
@@ -62,16 +62,6 @@ func (e *Environment) start() {
 
 // StopEtcd makes etcd go away for good.
 func (e *Environment) StopEtcd() { e.once.Do(func() { e.etcd.Close() }) }
-
-// port is a free one.
-func port(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 func quiet() *logrus.Entry {
 	log := logrus.New()

@@ -1,0 +1,6 @@
+//go:build race
+
+package store
+
+// raceEnabled: the long tests run there although -short is set.
+const raceEnabled = true
