@@ -116,31 +116,33 @@ func (d *Driver) compareManaged(ctx context.Context) error {
 		return err
 	}
 	snap := d.st.Snapshot()
-	var gone []string
+	gone := map[string]time.Time{}
 	for id, m := range local.Managed {
 		if m.DockerID != "" && d.lost(id, m.Since, !networks[m.DockerID]) {
-			gone = append(gone, id)
+			gone[id] = m.Since
 		}
 	}
-	var free []store.AddrKey
+	free := map[store.AddrKey]time.Time{}
 	for k, a := range local.Allotted {
 		_, claimed := snap.Statics[k]
 		missing := !claimed && !assigned[local.Managed[a.PoolID].DockerID][k.Addr]
 		if d.lost(allotmentID(k), a.Since, missing) {
-			free = append(free, k)
+			free[k] = a.Since
 		}
 	}
 	if len(gone)+len(free) == 0 {
 		return nil
 	}
 	return d.cp.Update(func(l *store.Local) error {
-		for _, id := range gone {
-			if m, ok := l.Managed[id]; ok {
+		for id, since := range gone {
+			if m, ok := l.Managed[id]; ok && m.Since.Equal(since) {
 				release(l, id, m)
 			}
 		}
-		for _, k := range free {
-			delete(l.Allotted, k)
+		for k, since := range free {
+			if l.Allotted[k].Since.Equal(since) { // else it was given again while Docker was asked
+				delete(l.Allotted, k)
+			}
 		}
 		return nil
 	})

@@ -58,9 +58,12 @@ func HasData(dir string) bool {
 	return err == nil
 }
 
-// SetAside takes a member's data away: it is not to be a member any more. One earlier such folder is overwritten.
+// SetAside takes a member's data away: it is not to be a member any more. An earlier such folder is overwritten, if there is data.
 func SetAside(dir string) error {
 	left := dir + ".left"
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err := os.RemoveAll(left); err != nil {
 		return fmt.Errorf("embedded etcd: %w", err)
 	}
@@ -138,21 +141,23 @@ func (s *serving) addLearner(ctx context.Context, peerURL string) error {
 	return err
 }
 
-// readdress tells etcd where members are now, by their hosts' facts.
+// readdress tells etcd where members are now, by their hosts' facts. One that can't be told, for another member has the address or
+// says so, does not hold up the others.
 func (s *serving) readdress(ctx context.Context, snap *Snapshot, members []*membership.Member) error {
+	var errs []error
 	for _, m := range members {
 		h, ok := snap.Hosts[m.Name]
 		if !ok || h.Etcd.Peer == 0 || len(h.Addrs) == 0 || slices.Contains(m.PeerURLs, h.peerURL()) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
 		moved := membership.Member{ID: m.ID, RaftAttributes: membership.RaftAttributes{PeerURLs: []string{h.peerURL()}, IsLearner: m.IsLearner}}
 		if _, err := s.etcd.Server.UpdateMember(ctx, moved); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("address of member %s: %w", snap.HostName(m.Name), err))
 		}
+		cancel()
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // put writes past the gate, for no host may write what the leading member says.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,17 +95,15 @@ func (c *Council) sit(ctx context.Context, now *serving) error {
 		return nil
 	}
 	members := now.members()
-	if err := now.readdress(ctx, snap, members); err != nil {
-		return fmt.Errorf("address of a member: %w", err)
-	}
+	moved := now.readdress(ctx, snap, members)
 	c.probe(ctx, now, snap, members)
 	s := c.situation(now, snap, members)
 	if err := c.publish(ctx, now, snap, s.seats); err != nil {
-		return err
+		return errors.Join(moved, err)
 	}
 	m := s.next()
 	if m.act == "" {
-		return nil
+		return moved
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -113,7 +112,9 @@ func (c *Council) sit(ctx context.Context, now *serving) error {
 	switch m.act {
 	case actAdd:
 		host = m.host.ID
-		err = now.addLearner(ctx, m.host.peerURL())
+		if err = now.addLearner(ctx, m.host.peerURL()); err != nil {
+			c.failed[host] = time.Now() // another one is tried first, next time
+		}
 	case actPromote:
 		_, err = now.etcd.Server.PromoteMember(ctx, m.seat.id)
 	case actRemove:
@@ -124,10 +125,10 @@ func (c *Council) sit(ctx context.Context, now *serving) error {
 		err = now.yield(ctx, s.seats)
 	}
 	if err != nil {
-		return fmt.Errorf("%s member %s: %w", m.act, snap.HostName(host), err)
+		return errors.Join(moved, fmt.Errorf("%s member %s: %w", m.act, snap.HostName(host), err))
 	}
 	c.store.log.WithField("host", snap.HostName(host)).WithField("why", m.why).Infof("member of the embedded etcd: %s", m.act)
-	return nil
+	return moved
 }
 
 // situation puts together what is known.

@@ -264,6 +264,11 @@ func startEtcd(ctx context.Context, c *embed.Config, bridge *zapBridge) (*embed.
 	case <-bridge.fatal:
 		return nil, errors.New(bridge.worst())
 	case <-ctx.Done():
+		go func() { // it may come up yet, and would keep the ports and the data
+			if r := <-done; r.etcd != nil {
+				r.etcd.Close()
+			}
+		}()
 		return nil, fmt.Errorf("not started in time: %w", ctx.Err())
 	}
 }

@@ -116,11 +116,13 @@ func (m *Membership) look(ctx context.Context) error {
 		m.served = time.Now()
 	}
 	lost := time.Since(m.served) > turnAway
-	out := e != nil && e.Expelled() || fresh && len(snap.Members) > 0 && listed < 0 || m.store.Removed() != nil && lost
+	// The list is only a fact, and whoever can write it must not make members that are well throw away what they hold.
+	unlisted := fresh && listed < 0 && len(snap.otherMembers(id.HostID)) > 0 && (e == nil || lost)
+	out := e != nil && e.Expelled() || unlisted || m.store.Removed() != nil && lost
 	switch {
 	case out && (e != nil || id.Serves()):
 		m.retire(snap, id, "it was replaced while it was away, or removed")
-	case e != nil && e.Failed() != "" && len(snap.otherMembers(id.HostID)) > 0:
+	case e != nil && e.Failed() != "" && snap.quorumWithout(id.HostID):
 		// Whatever it was, the others have all that it had.
 		why, broken := e.Failed(), e.Broken()
 		if m.retire(snap, id, why); broken {
@@ -186,6 +188,21 @@ func (s *Snapshot) peers() (in, out []string) {
 		out = nil
 	}
 	return in, out
+}
+
+// quorumWithout says whether the other members are enough to decide, by what the leading one last saw of them.
+func (s *Snapshot) quorumWithout(host string) bool {
+	voters, good := 0, 0
+	for _, m := range s.Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if _, gone := s.Revoked[m.Host]; m.Host != host && !gone && m.Down.IsZero() {
+			good++
+		}
+	}
+	return voters > 0 && good >= voters/2+1
 }
 
 // join makes this host the learner that the others expect.

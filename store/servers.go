@@ -89,8 +89,12 @@ func (s *Store) certifyServers(ctx context.Context) error {
 		return nil // another host's work, or an etcd of the operator's own
 	}
 	var errs []error
-	for i, h := range snap.suitable() {
-		next := s.cfg.Members > 1 && i < s.cfg.Members+reserves
+	room := s.cfg.Members + reserves
+	for _, h := range snap.suitable() {
+		next := s.cfg.Members > 1 && snap.Alive[h.ID] && room > 0
+		if snap.Alive[h.ID] { // those that were switched off are no reserve
+			room--
+		}
 		if !next && !snap.IsMember(h.ID) || snap.certified(id, h.ID, true) {
 			continue
 		}
