@@ -112,8 +112,8 @@ func (c *Council) sit(ctx context.Context, now *serving) error {
 	switch m.act {
 	case actAdd:
 		host = m.host.ID
-		if err = now.addLearner(ctx, m.host.peerURL()); err != nil {
-			c.failed[host] = time.Now() // another one is tried first, next time
+		if err = now.addLearner(ctx, m.host.peerURL()); errors.Is(err, membership.ErrPeerURLexists) {
+			c.failed[host] = time.Now() // a member has its address: others are tried first
 		}
 	case actPromote:
 		_, err = now.etcd.Server.PromoteMember(ctx, m.seat.id)

@@ -124,3 +124,41 @@ func addrOf(h Host) netip.Addr {
 	}
 	return h.Addrs[0]
 }
+
+// peers are the members, and those of them who are not to be talked to any more: hosts that were removed, as soon as the others are a
+// quorum without them, for else they could not even be removed from the members.
+func (s *Snapshot) peers() (in, out []string) {
+	voters, good := 0, 0
+	for _, m := range s.Members {
+		in = append(in, m.Host)
+		_, gone := s.Revoked[m.Host]
+		if gone {
+			out = append(out, m.Host)
+		}
+		if !m.Learner {
+			voters++
+			if !gone && m.Down.IsZero() {
+				good++
+			}
+		}
+	}
+	if good < voters/2+1 {
+		out = nil
+	}
+	return in, out
+}
+
+// quorumWithout says whether the other members are enough to decide, by what the leading one last saw of them.
+func (s *Snapshot) quorumWithout(host string) bool {
+	voters, good := 0, 0
+	for _, m := range s.Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if _, gone := s.Revoked[m.Host]; m.Host != host && !gone && m.Down.IsZero() {
+			good++
+		}
+	}
+	return voters > 0 && good >= voters/2+1
+}
