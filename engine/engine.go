@@ -51,11 +51,11 @@ func New(socket string) *Client {
 
 // open asks for a path and gives the body of a good answer.
 func (c *Client) open(ctx context.Context, what, path string) (io.ReadCloser, error) {
-	return c.request(ctx, http.MethodGet, what, path, nil)
+	return c.request(ctx, http.MethodGet, what, path, nil, http.StatusOK)
 }
 
-// request sends a body, as JSON where there is one, and gives the body of a good answer.
-func (c *Client) request(ctx context.Context, method, what, path string, body []byte) (io.ReadCloser, error) {
+// request sends a body, as JSON where there is one, and gives the body of an answer of the one status that is good.
+func (c *Client) request(ctx context.Context, method, what, path string, body []byte, good int) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (c *Client) request(ctx context.Context, method, what, path string, body []
 	if err != nil {
 		return nil, fmt.Errorf("Docker's API: %w", err)
 	}
-	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated {
+	if res.StatusCode == good {
 		return res.Body, nil
 	}
 	defer res.Body.Close()

@@ -23,6 +23,7 @@ func (s said) RoundTrip(*http.Request) (*http.Response, error) {
 func FuzzAnswers(f *testing.F) {
 	f.Add(200, `{"Id":"`+networkID+`","Containers":{"ep-`+ep1+`":{"Name":"web","EndpointID":"`+ep1+`"},"cccc":{"Name":"db","EndpointID":"`+ep2+`"}}}`)
 	f.Add(404, `{"message":"no such network"}`)
+	f.Add(201, `{"Id":"`+networkID+`","Containers":{}}`)
 	f.Add(200, `{"Id":"cccc","Name":"/web","Config":{"Labels":{"a":"b"},"ExposedPorts":{"80/tcp":{}}},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"::","HostPort":"8080"}],"x":null},`+
 		`"Networks":{"mesh":{"EndpointID":"`+ep1+`","Aliases":["www"],"DNSNames":["web"],"IPAMConfig":{"LinkLocalIPs":["169.254.1.1"]}}}}}`)
 	f.Add(200, `{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"cccc","name":"mesh"}}}{"Type":"container"}`)

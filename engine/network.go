@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 )
 
 // Network is one of Docker's networks, as its list has it and as it is asked for.
@@ -55,7 +56,7 @@ func (c *Client) CreateNetwork(ctx context.Context, n Network) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.request(ctx, "POST", fmt.Sprintf("network %s", n.Name), "/networks/create", text)
+	answer, err := c.request(ctx, http.MethodPost, fmt.Sprintf("network %s", n.Name), "/networks/create", text, http.StatusCreated)
 	if err != nil {
 		return err
 	}
