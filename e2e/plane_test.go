@@ -69,16 +69,23 @@ func TestPlanes(t *testing.T) {
 func nothingLost(t *testing.T) {
 	s := shared(t)
 	from, to, flow := fault(t, s)
-	for _, h := range []*testnet.Host{from.Host, to.Host} {
-		if _, err := h.KillAgent(unix.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the agent of "+h.Name, func() error { return answers(t, h) })
-		s.disabled(t, h, nil, from, to)
+	back := func(h *testnet.Host, what string) {
+		t.Helper()
 		eventually(t, "the agent of "+h.Name, func() error { return answers(t, h) })
 		if err := flow.Goes(t.Context(), patience); err != nil {
 			t.Fatal(err)
 		}
+		if lost := flow.Lost(); lost > 0 {
+			t.Errorf("%d pings lost by now: the agent of %s was %s", lost, h.Name, what)
+		}
+	}
+	for _, h := range []*testnet.Host{from.Host, to.Host} {
+		if _, err := h.KillAgent(unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		back(h, "killed")
+		s.disabled(t, h, nil, from, to)
+		back(h, "disabled and enabled")
 	}
 	if lost := flow.Stop(); lost > 0 {
 		t.Errorf("%d pings, one each 10 ms, lost by killing, disabling and enabling the agents of both hosts", lost)

@@ -45,8 +45,8 @@ func (c *Container) StartFlow(ctx context.Context, canary [16]byte, to netip.Add
 		for lines.Scan() {
 			var reply struct{ Seq int64 }
 			if json.Unmarshal(lines.Bytes(), &reply) == nil {
+				f.got.Add(1) // first: between the two Lost is too low, not too high
 				f.last.Store(reply.Seq)
-				f.got.Add(1)
 			}
 		}
 		_ = f.cmd.Wait() // it ends by a signal
@@ -74,9 +74,12 @@ func (f *Flow) Goes(ctx context.Context, limit time.Duration) error {
 	})
 }
 
-// Stop ends the flow and says how many requests until the last answer stayed unanswered.
+// Lost is how many requests until the last answer stayed unanswered.
+func (f *Flow) Lost() int { return int(f.last.Load() - f.got.Load()) }
+
+// Stop ends the flow and gives what it has Lost.
 func (f *Flow) Stop() (lost int) {
 	_ = unix.Kill(-f.cmd.Process.Pid, unix.SIGKILL)
 	<-f.done
-	return int(f.last.Load() - f.got.Load())
+	return f.Lost()
 }
