@@ -3,7 +3,6 @@ package mesh
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
@@ -34,8 +33,8 @@ type accepted struct {
 // compute is Compute, with what m remembers.
 func (m *memory) compute(snap *store.Snapshot, local *store.Local, o Options) Desired {
 	c := newComputation(snap, local, o)
-	if m.snap == nil || m.local != local || !sameMap(m.snap.Blocks, snap.Blocks) || !sameMap(m.snap.Statics, snap.Statics) ||
-		!sameMap(m.snap.Networks, snap.Networks) {
+	if m.snap == nil || m.local != local || !store.SameMap(m.snap.Blocks, snap.Blocks) || !store.SameMap(m.snap.Statics, snap.Statics) ||
+		!store.SameMap(m.snap.Networks, snap.Networks) {
 		*m = memory{claims: newClaims(snap, local, o.Self)}
 	}
 	m.snap, m.local = snap, local
@@ -52,11 +51,6 @@ func (m *memory) compute(snap *store.Snapshot, local *store.Local, o Options) De
 	return c.result()
 }
 
-// sameMap tells whether two maps are one: snapshots share what has not changed.
-func sameMap[K comparable, V any](a, b map[K]V) bool {
-	return len(a) == len(b) && reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
-}
-
 // remoteEndpoints gives each accepted endpoint of another host to its peer. before is what it gave the last time, as far as it still holds.
 func (c *computation) remoteEndpoints(before map[string]accepted) map[string]accepted {
 	now := make(map[string]accepted, len(c.d.Peers))
@@ -65,7 +59,7 @@ func (c *computation) remoteEndpoints(before map[string]accepted) map[string]acc
 		if peer != nil {
 			a.router = peer.Router
 		}
-		if b, ok := before[id]; ok && sameMap(a.endpoints, b.endpoints) && a.lost == b.lost && a.peer == b.peer && a.router == b.router {
+		if b, ok := before[id]; ok && store.SameMap(a.endpoints, b.endpoints) && a.lost == b.lost && a.peer == b.peer && a.router == b.router {
 			a = b
 		} else {
 			c.accept(&a)

@@ -199,7 +199,10 @@ func (r *rig) image(t *testing.T) (path string) {
 	t.Helper()
 	r.images++
 	path = fmt.Sprintf("%s/replay%d.db", filepath.Dir(r.path), r.images)
-	for _, end := range []string{"", ".snapshot"} {
+	for _, end := range []string{"", ".snapshot", ".snapshot.tail"} {
+		if _, err := os.Stat(r.path + end); errors.Is(err, os.ErrNotExist) {
+			continue // nothing to go on from yet
+		}
 		if err := os.WriteFile(path+end, still(t, r.path+end), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -115,16 +115,7 @@ func (d *differ) put(name string, value any) {
 }
 
 func diffMap[K comparable, V any](d *differ, from, to map[K]V, name func(K) string) {
-	for k, v := range to {
-		if old, ok := from[k]; !ok || !reflect.DeepEqual(old, v) {
-			d.put(name(k), v)
-		}
-	}
-	for k := range from {
-		if _, ok := to[k]; !ok {
-			d.changes[name(k)] = nil
-		}
-	}
+	eachChange(from, to, func(k K, v V) { d.put(name(k), v) }, func(k K) { d.changes[name(k)] = nil })
 }
 
 // decodeLocal is the inverse: a Local from all values.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 type savedHead struct {
 	V           int       `json:"v"`
 	Environment string    `json:"environment"`
+	Base        string    `json:"base,omitempty"` // ID, for the tail
 	Revision    int64     `json:"revision"`
 	ClusterID   uint64    `json:"cluster_id"`
 	Taken       time.Time `json:"taken"`
@@ -30,83 +32,115 @@ type savedHead struct {
 
 type savedFact struct {
 	Key   string          `json:"k"`
-	Value json.RawMessage `json:"f"`
+	Value json.RawMessage `json:"f,omitempty"`
 }
 
-// save keeps the last Snapshot on disk: soon after a change, but not too often, and when ctx ends.
+// keeper keeps the last Snapshot on disk: the whole of it soon after a change, but not too often, and what has changed meanwhile at
+// once, in the tail.
+type keeper struct {
+	cp          *Checkpoint
+	environment string
+	kept        *Snapshot // what the two files say together
+	tail        tail
+}
+
+// save keeps Snapshots until ctx ends.
 func (s *Store) save(ctx context.Context) error {
-	changed := s.Subscribe()
-	rest := func(d time.Duration) {
-		select {
-		case <-ctx.Done():
-		case <-time.After(d):
-		}
+	k, changed := s.keeper, s.Subscribe()
+	if err := k.tail.resume(); err != nil {
+		s.complain(err) // the next whole snapshot begins another
 	}
+	defer k.tail.end()
+	due := time.NewTimer(0)
+	due.Stop()
+	defer due.Stop()
+	waits := false // for due
+	var next time.Time
 	for {
 		select {
 		case <-changed:
+			if err := k.note(s.Snapshot()); err != nil {
+				s.complain(err)
+			}
+			if !waits {
+				waits = true
+				due.Reset(max(saveSoon, time.Until(next)))
+			}
+			continue
+		case <-due.C:
+			waits = false
 		case <-ctx.Done():
 			select {
 			case <-changed:
 			default:
-				return nil
+				if !waits {
+					return nil
+				}
 			}
 		}
-		rest(saveSoon)
 		start := time.Now()
-		switch err := s.cp.saveSnapshot(s.cfg.Environment, s.Snapshot()); {
-		case err != nil && ctx.Err() != nil:
+		err := k.write(s.Snapshot())
+		if ctx.Err() != nil {
 			return err
-		case err != nil:
-			s.complain(err)
 		}
-		rest(max(saveEvery, saveShare*time.Since(start)) - saveSoon)
+		next = time.Now().Add(max(saveEvery, saveShare*time.Since(start)))
+		if err != nil {
+			s.complain(err)
+			waits = true
+			due.Reset(time.Until(next))
+		}
 	}
 }
 
-func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
+// note adds what has changed since the last time.
+func (k *keeper) note(snap *Snapshot) error {
+	if k.tail.file == nil || snap.Empty() || snap.FromDisk {
+		return nil
+	}
+	c := change{Revision: snap.Revision, ClusterID: snap.ClusterID, Taken: snap.Taken}
+	var errs []error
+	snap.since(k.kept, func(key factKey, fact any) {
+		saved, err := saved(key, fact)
+		c.Facts, errs = append(c.Facts, saved), append(errs, err)
+	})
+	k.kept = snap
+	return errors.Join(errors.Join(errs...), k.tail.add(c))
+}
+
+// write writes the whole.
+func (k *keeper) write(snap *Snapshot) error {
 	if snap.Empty() || snap.FromDisk {
 		return nil
 	}
+	base := rand.Text()
+	if err := k.cp.saveSnapshot(k.environment, base, snap); err != nil {
+		return err
+	}
+	k.kept = snap
+	return k.tail.begin(base)
+}
+
+// saved is a fact as it is kept; nil: that it is gone.
+func saved(k factKey, fact any) (savedFact, error) {
+	if fact == nil {
+		return savedFact{Key: k.String()}, nil
+	}
+	value, err := json.Marshal(fact)
+	return savedFact{k.String(), value}, err
+}
+
+func (c *Checkpoint) saveSnapshot(environment, base string, snap *Snapshot) error {
 	var out bytes.Buffer
 	packed, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // a level that exists
 	lines := json.NewEncoder(packed)
-	err := lines.Encode(savedHead{savedVersion, environment, snap.Revision, snap.ClusterID, snap.Taken})
-	each := func(k factKey, fact any) {
-		value, encodeErr := json.Marshal(fact)
+	err := lines.Encode(savedHead{savedVersion, environment, base, snap.Revision, snap.ClusterID, snap.Taken})
+	snap.since(&Snapshot{}, func(k factKey, fact any) {
+		line, encodeErr := saved(k, fact)
 		if encodeErr == nil {
-			encodeErr = lines.Encode(savedFact{k.String(), value})
+			encodeErr = lines.Encode(line)
 		}
 		err = errors.Join(err, encodeErr)
-	}
-	for id, h := range snap.Hosts {
-		each(hostKey(id), h)
-	}
-	for name, n := range snap.Networks {
-		each(networkKey(name), n)
-	}
-	for k, claim := range snap.Blocks {
-		each(blockKey(k), claim)
-	}
-	for k, claim := range snap.Statics {
-		each(staticKey(k), claim)
-	}
-	for a, claim := range snap.Routers {
-		each(routerKey(a), claim)
-	}
-	snap.EachEndpoint(func(k EndpointKey, e Endpoint) bool {
-		each(endpointKey(k), e)
-		return true
 	})
-	for id, r := range snap.Revoked {
-		each(revokedKey(id), r)
-	}
-	if len(snap.Members) > 0 {
-		each(factKey{kind: kindMembers}, memberList{Version, snap.Members})
-	}
-	if snap.CA != nil {
-		each(factKey{kind: kindCA}, authority{V: Version, Cert: snap.CA})
-	}
 	if err := errors.Join(err, packed.Close()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -116,28 +150,35 @@ func (c *Checkpoint) saveSnapshot(environment string, snap *Snapshot) error {
 	return nil
 }
 
-// loadSnapshot reads what saveSnapshot wrote; the zero Snapshot if there is none. Its facts are checked as etcd's are, but for the
+// loadSnapshot reads what was saved last; the zero Snapshot if there is none. Its facts are checked as etcd's are, but for the
 // signatures, which were good when they were saved. A Snapshot with another authority than this host's is refused: it was left
 // by who this host was before, and with it etcd would be taken for another environment's.
 func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
+	snap, _, err := c.loadWithTail(environment)
+	return snap, err
+}
+
+// loadWithTail also tells how much of the tail is good. Without the changes in it, which could not be read, there is a Snapshot and an error.
+func (c *Checkpoint) loadWithTail(environment string) (snap *Snapshot, size int64, err error) {
+	fail := func(err error) (*Snapshot, int64, error) { return nil, 0, fmt.Errorf("snapshot: %w", err) }
 	value, err := withFaults(func() ([]byte, error) { return c.snapshot.get(snapshotKey) })
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+		return fail(err)
 	}
 	if value == nil {
-		return &Snapshot{}, nil
+		return &Snapshot{}, 0, nil
 	}
 	packed, err := gzip.NewReader(bytes.NewReader(value))
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+		return fail(err)
 	}
 	lines := json.NewDecoder(packed)
 	var head savedHead
 	if err := lines.Decode(&head); err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+		return fail(err)
 	}
 	if head.V != savedVersion || head.Environment != environment {
-		return nil, fmt.Errorf("snapshot: of version %d and environment %q", head.V, head.Environment)
+		return fail(fmt.Errorf("of version %d and environment %q", head.V, head.Environment))
 	}
 	b := newBuilder(&Snapshot{Revision: head.Revision, ClusterID: head.ClusterID, Taken: head.Taken, FromDisk: true})
 	for {
@@ -147,12 +188,28 @@ func (c *Checkpoint) loadSnapshot(environment string) (*Snapshot, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("snapshot: %w", err)
+			return fail(err)
 		}
 		b.set(fact.Key, fact.Value)
 	}
+	size, err = readTail(c.tailPath(), head.Base, func(c change) {
+		b.next.Revision, b.next.ClusterID, b.next.Taken = c.Revision, c.ClusterID, c.Taken
+		for _, fact := range c.Facts {
+			if fact.Value == nil {
+				b.remove(fact.Key)
+			} else {
+				b.set(fact.Key, fact.Value)
+			}
+		}
+	})
+	tailErr := err
 	if own := c.Local().Identity; b.next.CA != nil && !own.believes(b.next.CA) {
-		return nil, errors.New("snapshot: its certificate authority is not this host's")
+		return fail(errors.New("its certificate authority is not this host's"))
 	}
-	return &b.next, nil
+	if tailErr != nil {
+		return &b.next, 0, fmt.Errorf("changes since the snapshot: %w", tailErr)
+	}
+	return &b.next, size, nil
 }
+
+func (c *Checkpoint) tailPath() string { return c.snapshot.path + ".tail" }

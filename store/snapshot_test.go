@@ -115,7 +115,7 @@ func BenchmarkSnapshotSave(b *testing.B) {
 	snap := bigSnapshot()
 	snap.Revision = 1
 	for b.Loop() {
-		if err := cp.saveSnapshot(testEnv, snap); err != nil {
+		if err := cp.saveSnapshot(testEnv, "", snap); err != nil {
 			b.Fatal(err)
 		}
 	}

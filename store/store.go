@@ -60,6 +60,7 @@ type Store struct {
 
 	host       atomic.Pointer[Host] // what SetHost was given
 	own        ownFacts
+	keeper     *keeper // of Run
 	sealer     sealer
 	trust      trust
 	publish    chan struct{}
@@ -97,11 +98,14 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	s.cfg = cfg
 	s.urls.Store(&cfg.Endpoints)
 	s.own.init(cfg.Self)
-	saved, err := cp.loadSnapshot(cfg.Environment)
+	saved, size, err := cp.loadWithTail(cfg.Environment)
 	if err != nil {
-		log.WithError(err).Warn("snapshot on disk not used")
+		log.WithError(err).Warn("snapshot on disk not used, or not all of it")
+	}
+	if saved == nil {
 		saved = &Snapshot{}
 	}
+	s.keeper = &keeper{cp: cp, environment: cfg.Environment, kept: saved, tail: tail{path: cp.tailPath(), size: size}}
 	s.snapshot.Store(saved)
 	s.trust.init(cfg.Environment, func() Identity { return cp.Local().Identity }, saved)
 	s.trust.adopt = cp.adoptAuthority

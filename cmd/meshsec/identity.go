@@ -166,7 +166,7 @@ func fresh(cp *store.Checkpoint, path string) (*store.Checkpoint, error) {
 	if err := cp.Close(); err != nil {
 		return nil, err
 	}
-	for _, file := range []string{path + ".snapshot", path} {
+	for _, file := range []string{path + ".snapshot.tail", path + ".snapshot", path} {
 		if err := os.Rename(file, file+".left"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("checkpoint: %w", err)
 		}
