@@ -30,7 +30,8 @@ func swarm(t *testing.T, settings ...string) *suite {
 		t.Fatal(err)
 	}
 	first := s.Hosts[0]
-	docker(t, first, []string{"swarm", "init", "--advertise-addr", first.Addr.String()})
+	// A node is given up after three missed heartbeats; of 5 s as they are by default the test would do nothing but wait.
+	docker(t, first, []string{"swarm", "init", "--dispatcher-heartbeat", "2s", "--advertise-addr", first.Addr.String()})
 	token, err := first.Docker(ctx, "swarm", "join-token", "-q", "worker")
 	if err != nil {
 		t.Fatal(err)
