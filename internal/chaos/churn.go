@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/meshsec/meshsec/internal/testnet"
 )
@@ -13,18 +14,24 @@ import (
 // churn is containers that come and go on one host while other things break. What the agent refuses, or does not live to do, is
 // asked for again, as whoever wants a container does.
 type churn struct {
-	node *node
-	stop context.CancelFunc // no more containers
-	done chan error
+	node  *node
+	every time.Duration      // from start to start, at least
+	stop  context.CancelFunc // no more containers
+	done  chan error
 }
 
 // beginChurn starts containers on the fault's host, one after the other, each of which soon stops again, until it is lifted.
 func beginChurn(_ context.Context, r *rig, f Fault) error {
+	r.startChurn(f.Host, 0)
+	return nil
+}
+
+// startChurn starts containers on a host, each at the earliest so long after the last one.
+func (r *rig) startChurn(host int, every time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &churn{node: r.nodes[f.Host], stop: stop, done: make(chan error, 1)}
+	c := &churn{node: r.nodes[host], every: every, stop: stop, done: make(chan error, 1)}
 	r.churns = append(r.churns, c)
 	go func() { c.done <- c.run(ctx, r.holders) }()
-	return nil
 }
 
 // endChurn starts no more containers on the fault's host. The last ones may take until an agent is there again to stop.
@@ -43,7 +50,7 @@ const alive = 3
 func (c *churn) run(ctx context.Context, h *holders) error {
 	var up []*guest
 	var errs []error
-	for ctx.Err() == nil {
+	for next := time.Now(); ctx.Err() == nil && until(ctx, next) == nil; next = next.Add(c.every) {
 		g := &guest{node: c.node, number: int(c.node.guests.Add(1))}
 		errs = append(errs, g.start(ctx, h))
 		if up = append(up, g); len(up) == alive {

@@ -28,6 +28,7 @@ func main() {
 	hosts := flag.Int("hosts", 3, "hosts, 2 to 50")
 	docker := flag.Bool("docker", false, "a dockerd on each host, which starts the containers")
 	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
+	long := flag.Duration("soak", 0, "no schedules: containers that come and go under rekeying for so long, and whether anything is left")
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(rand.Uint32()) + 1
@@ -35,15 +36,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts {
-		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace]")
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace] [-soak 30m]")
 		os.Exit(2)
 	}
 	err := testnet.Setup(ctx)
 	if err == nil {
 		err = testnet.Build(ctx)
 	}
-	if err == nil {
-		err = series(ctx, os.Stdout, options{hosts: *hosts, plane: *plane, docker: *docker}, *seed, *n)
+	o := options{hosts: *hosts, plane: *plane, docker: *docker}
+	switch {
+	case err != nil:
+	case *long > 0:
+		err = soak(ctx, os.Stdout, o, *seed, *long)
+	default:
+		err = series(ctx, os.Stdout, o, *seed, *n)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)

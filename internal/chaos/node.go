@@ -29,12 +29,15 @@ type node struct {
 	logged     int // length of the agent's log when the schedule began
 }
 
-func newNode(ctx context.Context, h *testnet.Host, i int, plane string) (*node, error) {
+func newNode(ctx context.Context, h *testnet.Host, i int, o options) (*node, error) {
 	away := h.Addr.As4()
 	away[3] += 100
 	n := &node{host: h, engine: testnet.NewEngine(h), home: h.Addr, away: netip.AddrFrom4(away), control: control.NewClient(h.Path("/run/meshsec/meshsec.sock")),
 		// By the interface: the address may be another one when the agent starts again.
-		settings: []string{"ADVERTISE=eth0", "DATAPLANE=" + plane, "LISTEN=off", "HOST_NAME=" + name(i)}}
+		settings: []string{"ADVERTISE=eth0", "DATAPLANE=" + o.plane, "HOST_NAME=" + name(i)}}
+	if !o.metrics {
+		n.settings = append(n.settings, "LISTEN=off")
+	}
 	n.now.Store(&n.home)
 	// Forwarding as Docker sets it: what keeps injected packets out must not be its absence.
 	if _, err := h.Run(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.promote_secondaries=1",

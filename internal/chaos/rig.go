@@ -21,6 +21,8 @@ type options struct {
 	plane string // DATAPLANE
 	// A dockerd on each host starts the containers. The attacker's has one for nothing.
 	docker bool
+	// The agents tell their metrics.
+	metrics bool
 }
 
 // rig is the hosts under test with a container on each, the traffic between those, the attacker, and all who watch.
@@ -54,7 +56,7 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 		}
 	}()
 	for i, h := range c.Hosts[:o.hosts] {
-		n, err := newNode(ctx, h, i, o.plane)
+		n, err := newNode(ctx, h, i, o)
 		if err != nil {
 			return nil, err
 		}
