@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install upgrade demo check test chaos soak model lab lab-arm64 bench setup clean
+.PHONY: help build plugin install upgrade demo check test chaos crash soak model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -49,6 +49,10 @@ test: setup check plugin ## everything: check, race, end to end through real doc
 chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; DOCKER=1: with dockerds)
 	@$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" $(if $(DOCKER),-docker)
+
+crash: setup plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)
+	@$(GO) build -o bin/chaos ./internal/chaos
+	bin/chaos -points 1 -n "$(or $(EVERY),1)" $(if $(FOUNDER),-founder)
 
 soak: setup plugin ## containers that come and go under traffic, attack and new keys every 5 s, and whether anything is left (MINUTES=30)
 	@$(GO) build -o bin/chaos ./internal/chaos

@@ -29,6 +29,8 @@ func main() {
 	docker := flag.Bool("docker", false, "a dockerd on each host, which starts the containers")
 	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
 	long := flag.Duration("soak", 0, "no schedules: containers that come and go under rekeying for so long, and whether anything is left")
+	point := flag.Int("points", 0, "no schedules: an agent is killed before its write of this number, and so on in steps of -n; see points")
+	founder := flag.Bool("founder", false, "with -points: the founder's agent")
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(rand.Uint32()) + 1
@@ -36,16 +38,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts {
-		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace] [-soak 30m]")
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace] [-soak 30m | -points FIRST [-founder]]")
 		os.Exit(2)
 	}
 	err := testnet.Setup(ctx)
 	if err == nil {
 		err = testnet.Build(ctx)
 	}
-	o := options{hosts: *hosts, plane: *plane, docker: *docker}
+	o := options{hosts: *hosts, plane: *plane, docker: *docker, founder: *founder}
 	switch {
 	case err != nil:
+	case *point > 0:
+		_, err = points(ctx, os.Stdout, o, *point, *n)
 	case *long > 0:
 		err = soak(ctx, os.Stdout, o, *seed, *long)
 	default:

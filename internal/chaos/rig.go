@@ -23,6 +23,7 @@ type options struct {
 	docker bool
 	// The agents tell their metrics.
 	metrics bool
+	founder bool // it is killed at crash points
 }
 
 // rig is the hosts under test with a container on each, the traffic between those, the attacker, and all who watch.

@@ -27,19 +27,19 @@ func Root() (string, error) {
 	return "", fmt.Errorf("not inside the source tree: no go.mod above the working directory")
 }
 
-// probeIn puts the probe into dir: built or, on a machine without Go, as bin/probe has it.
-func probeIn(ctx context.Context, dir string) (path string, err error) {
+// toolIn puts one of the programs beside this package into dir: built or, on a machine without Go, as bin has it.
+func toolIn(ctx context.Context, dir, name string) (path string, err error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	path = filepath.Join(dir, "probe")
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", path, "./internal/testnet/probe")
+	path = filepath.Join(dir, name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", path, "./internal/testnet/"+name)
 	if !buildsHere() {
-		cmd = exec.CommandContext(ctx, "cp", "bin/probe", path)
+		cmd = exec.CommandContext(ctx, "cp", "bin/"+name, path)
 	}
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	_, err = output(cmd, "probe", cmd.Args)
+	_, err = output(cmd, name, cmd.Args)
 	return path, err
 }
 
@@ -51,7 +51,7 @@ func buildsHere() bool {
 
 // imageTar packs the image. Nothing comes from a registry.
 func imageTar(ctx context.Context, dir string) ([]byte, error) {
-	probe, err := probeIn(ctx, dir)
+	probe, err := toolIn(ctx, dir, "probe")
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,29 @@ func (h *Host) SetPlugin(ctx context.Context, settings ...string) error {
 
 // StartAgent runs `meshsec agent` on the host beside Docker, with its state in the host's memory. Settings are NAME=value.
 func (h *Host) StartAgent(settings ...string) (*Process, error) {
+	return h.startAgent(nil, settings)
+}
+
+// StartAgentUntil is StartAgent, and the agent is killed just before its n-th write to etcd, disk or kernel (see the program
+// crashpoint). what tells, once the process has ended, before which; empty: it has ended otherwise.
+func (h *Host) StartAgentUntil(ctx context.Context, n int, settings ...string) (p *Process, what func() string, err error) {
+	tool := filepath.Join(h.cluster.dir, "crashpoint")
+	if _, err := os.Stat(tool); err != nil {
+		if tool, err = toolIn(ctx, h.cluster.dir, "crashpoint"); err != nil {
+			return nil, nil, err
+		}
+	}
+	log := filepath.Join(h.Dir(), "crashpoint.last")
+	p, err = h.startAgent([]string{tool, "-n", strconv.Itoa(n), "-log", log, "--"}, settings)
+	return p, func() string {
+		text, _ := os.ReadFile(log)
+		_, what, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+		return what
+	}, err
+}
+
+// startAgent puts words before the command.
+func (h *Host) startAgent(words []string, settings []string) (*Process, error) {
 	binary, err := binary()
 	if err != nil {
 		return nil, err
@@ -77,7 +100,8 @@ func (h *Host) StartAgent(settings ...string) (*Process, error) {
 	for i, s := range settings {
 		env[i] = "MESHSEC_" + s
 	}
-	return h.Start("agent", env, binary, "agent", "--state", h.Data("meshsec"))
+	words = append(words, binary, "agent", "--state", h.Data("meshsec"))
+	return h.Start("agent", env, words[0], words[1:]...)
 }
 
 // Meshsec runs the command line on the host against its agent.
