@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,11 +71,16 @@ func TestExternalEtcd(t *testing.T) {
 	etcd.start(t)
 	s.reach(t, b, quick.Addr)
 	s.reach(t, start(t, second, mesh, "fixed", "--ip", "10.42.3.3"), quick.Addr)
+	etcdFaults(t, s, etcd, a, b)
 }
 
 // etcdServer is an etcd on the outside host.
 type etcdServer struct {
 	start, stop func(t *testing.T)
+	// slow lets it work for a moment now and then only, until stop is called.
+	slow func(t *testing.T) (stop func())
+	// ctl is etcdctl.
+	ctl func(t *testing.T, args ...string) (string, error)
 }
 
 // externalEtcd runs an etcd and gives each host its files; it returns the settings that name them.
@@ -99,6 +105,7 @@ func externalEtcd(t *testing.T, s *suite) ([]string, etcdServer) {
 			t.Helper()
 			var err error
 			p, err = s.Outside.Start("etcd", nil, "etcd", "--data-dir", s.Outside.Data("etcd"),
+				"--quota-backend-bytes", fmt.Sprint(16*megabyte), // soon full
 				"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:2380",
 				"--cert-file", etc+"etcd.pem", "--key-file", etc+"etcd-key.pem", "--client-cert-auth", "--trusted-ca-file", etc+"etcd-ca.pem")
 			if err != nil {
@@ -113,6 +120,11 @@ func externalEtcd(t *testing.T, s *suite) ([]string, etcdServer) {
 				t.Error(err)
 			}
 		},
+	}
+	server.slow = func(t *testing.T) func() { return slowly(t, p) }
+	server.ctl = func(t *testing.T, args ...string) (string, error) {
+		return s.Outside.Run(t.Context(), "etcdctl", append([]string{"--endpoints", url, "--cacert", etc + "etcd-ca.pem",
+			"--cert", etc + "etcd.pem", "--key", etc + "etcd-key.pem"}, args...)...)
 	}
 	server.start(t)
 	t.Cleanup(func() {

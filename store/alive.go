@@ -24,7 +24,7 @@ func (s *Store) stayAlive(ctx context.Context) error {
 		ask, cancel := context.WithTimeout(ctx, pingTimeout)
 		header, err := s.ping(ask, &held)
 		stale := held.placed && time.Since(held.written) > 3*s.cfg.LeaseTTL
-		if err == nil && held.placed && (stale || s.aliveSeen.Load() > held.revision && time.Since(met) >= s.cfg.pingEvery()) {
+		if err == nil && held.placed && (stale || s.alarmed.Load() || s.aliveSeen.Load() > held.revision && time.Since(met) >= s.cfg.pingEvery()) {
 			met = time.Now()
 			err = s.call(ask, func(ctx context.Context) error { _, err := s.place(ctx, &held); return err })
 		}

@@ -107,7 +107,7 @@ func (s *Store) call(ctx context.Context, fn func(context.Context) error) error 
 			return nil
 		}
 		if !temporary(err) && ctx.Err() == nil {
-			return fmt.Errorf("etcd: %w", err)
+			return s.refused(err)
 		}
 		if text := plainCause(err); text != "" {
 			cause = text

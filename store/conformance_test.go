@@ -12,7 +12,8 @@ import (
 
 // Everything that the Store expects of etcd, held against each server that it is to work with.
 func TestConformance(t *testing.T) {
-	servers := map[string]func(testing.TB) *server{"embedded": embeddedServer, "debian": debianServer}
+	embedded := func(t testing.TB) *server { return embeddedServer(t) }
+	servers := map[string]func(testing.TB) *server{"embedded": embedded, "debian": debianServer}
 	cases := map[string]func(*testing.T, *server){
 		"create if absent":           conformCreateIfAbsent,
 		"race of two claimants":      conformClaimRace,

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	embedQuota     = 2 << 30 // bytes; a full one refuses writes
+	embedQuota     = 2 << 30 // bytes; a full one refuses writes until there is room, see keepSpace
 	embedRetention = "1h"    // of old revisions; a watch that is further behind lists again
 	embedClose     = 2 * time.Second
 )
@@ -37,8 +37,9 @@ type EmbedConfig struct {
 	Key        Secret       // of Cert, PEM
 	// Join are the members of the cluster that this one is to join, itself among them, as etcd writes them
 	// (name=URL,name=URL); empty: its own data tells, and without any it begins a cluster of its own.
-	Join string
-	Log  *logrus.Entry
+	Join    string
+	Log     *logrus.Entry
+	maxSize int64 // of the data, in bytes; 0: embedQuota
 }
 
 // Embedded is a running etcd server in this process, a member of the embedded etcd: mutual TLS, a gate before its clients, and a
@@ -127,6 +128,7 @@ func (e *Embedded) start(ctx context.Context) error {
 		err = e.await(ctx, etcd, bridge)
 	}
 	if err == nil {
+		go e.now.Load().keepSpace(cfg)
 		go func() {
 			for err := range etcd.Err() {
 				if !bridge.isMuted() {
@@ -225,7 +227,7 @@ func (cfg EmbedConfig) embed(files certFiles, inside string, bridge *zapBridge) 
 	c.PeerTLSInfo.AllowedHostnames = []string{ServerName}
 	c.TlsMinVersion = "TLS1.3"
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, embedRetention
-	c.QuotaBackendBytes = embedQuota
+	c.QuotaBackendBytes = cfg.quota()
 	c.MaxTxnOps = batchOps
 	c.EnableGRPCGateway = false
 	c.WatchProgressNotifyInterval = 10 * time.Second

@@ -52,7 +52,7 @@ type server struct {
 }
 
 // embeddedServer starts the embedded etcd of a new environment.
-func embeddedServer(t testing.TB) *server {
+func embeddedServer(t testing.TB, change ...func(*EmbedConfig)) *server {
 	t.Helper()
 	id, err := FoundIdentity(testEnv, hostA, "alpha")
 	if err != nil {
@@ -64,6 +64,9 @@ func embeddedServer(t testing.TB) *server {
 	}
 	cfg := EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: hostA, Addrs: []netip.Addr{loopback},
 		ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), CA: ca, Log: quietLog(t)}
+	for _, fn := range change {
+		fn(&cfg)
+	}
 	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, dir: cfg.Dir}
 	s.start = func(t testing.TB) {
 		t.Helper()

@@ -51,6 +51,7 @@ type Store struct {
 	refresh chan struct{}
 	lostCA  chan struct{} // etcd holds no authority that is known here
 
+	alarmed      atomic.Bool  // etcd has refused a write because of an alarm, and has taken none since
 	aliveSeen    atomic.Int64 // the last revision of this host's alive key that was seen
 	aliveChanged chan struct{}
 	settled      atomic.Pointer[time.Time] // from when on this host publishes

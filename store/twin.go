@@ -103,6 +103,7 @@ func (s *Store) place(ctx context.Context, held *lease) (there bool, err error) 
 		}
 		if t.Succeeded {
 			held.placed, held.revision, held.written = true, t.Header.Revision, time.Now()
+			s.alarmed.Store(false)
 			return found != nil, nil
 		}
 		found = first(t, 0)

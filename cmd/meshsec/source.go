@@ -147,7 +147,7 @@ func (n *node) status() control.Status {
 		return s
 	}
 	if !reachable {
-		bad("etcd is not reachable: %s", why)
+		bad("%s", why)
 	}
 	if n.members != nil {
 		s.Warnings = append(s.Warnings, memberWarnings(s.Etcd, time.Now())...)
