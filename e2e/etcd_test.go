@@ -79,7 +79,7 @@ type etcdServer struct {
 	start, stop func(t *testing.T)
 	// slow lets it work for a moment now and then only, until stop is called.
 	slow func(t *testing.T) (stop func())
-	// ctl is etcdctl.
+	// ctl is etcdctl, with a megabyte as its input.
 	ctl func(t *testing.T, args ...string) (string, error)
 }
 
@@ -123,7 +123,7 @@ func externalEtcd(t *testing.T, s *suite) ([]string, etcdServer) {
 	}
 	server.slow = func(t *testing.T) func() { return slowly(t, p) }
 	server.ctl = func(t *testing.T, args ...string) (string, error) {
-		return s.Outside.Run(t.Context(), "etcdctl", append([]string{"--endpoints", url, "--cacert", etc + "etcd-ca.pem",
+		return s.Outside.Run(t.Context(), "sh", append([]string{"-c", `head -c 1000000 /dev/zero | tr '\0' x | etcdctl "$@"`, "etcdctl", "--endpoints", url, "--cacert", etc + "etcd-ca.pem",
 			"--cert", etc + "etcd.pem", "--key", etc + "etcd-key.pem"}, args...)...)
 	}
 	server.start(t)

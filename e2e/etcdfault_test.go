@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/internal/testnet"
@@ -22,28 +25,30 @@ func etcdFaults(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Container
 	t.Run("OutOfSpace", func(t *testing.T) { etcdOutOfSpace(t, s, etcd, a, b) })
 }
 
-// slowly pauses a process most of the time, until stop is called.
+// slowly lets a process work for 20 ms of each 200, until stop is called.
 func slowly(t *testing.T, p *testnet.Process) (stop func()) {
 	t.Helper()
 	end, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- func() error {
-			tick := time.NewTicker(200 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				if err := p.Pause(); err != nil {
-					return err
-				}
-				select {
-				case <-tick.C:
-				case <-end:
-					return p.Resume(t.Context())
-				}
-				if err := p.Resume(t.Context()); err != nil {
-					return err
-				}
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		var err error
+		for i := 0; err == nil; i++ {
+			switch i % 10 {
+			case 0:
+				err = p.Pause()
+			case 9:
+				err = p.Signal(unix.SIGCONT) // to itself only: what is around it stays paused, and misses nothing
 			}
-		}()
+			select {
+			case <-tick.C:
+				continue
+			case <-end:
+				err = errors.Join(err, p.Pause(), p.Resume(t.Context()))
+			}
+			break
+		}
+		ended <- err
 	}()
 	return func() {
 		close(end)
@@ -109,7 +114,8 @@ func agree(t *testing.T, hosts []*testnet.Host, there, gone string) {
 
 // etcdSlow: everything takes longer that needs it, and nothing else.
 func etcdSlow(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Container) {
-	stop := etcd.slow(t)
+	stop := sync.OnceFunc(etcd.slow(t))
+	defer stop()
 	untouched(t, s, a, b)
 	began := time.Now()
 	_, err := b.Host.Docker(t.Context(), "run", "-d", "--name", "late", "--network", mesh, "--ip", "10.42.3.4", testnet.Image)
@@ -164,8 +170,9 @@ func compact(t *testing.T, etcd etcdServer) {
 func etcdOutOfSpace(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Container) {
 	h := b.Host
 	full := false
+	leaves := start(t, a.Host, mesh, "leaves")
 	for i := 0; i < 100 && !full; i++ {
-		_, err := etcd.ctl(t, "put", "junk", strings.Repeat("x", 100_000))
+		_, err := etcd.ctl(t, "put", "junk")
 		full = err != nil && strings.Contains(err.Error(), "space exceeded")
 		if err != nil && !full {
 			t.Fatal(err)
@@ -187,7 +194,7 @@ func etcdOutOfSpace(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Conta
 		return nil
 	})
 	told := start(t, h, mesh, "told")
-	remove(t, a.Host, "meanwhile")
+	remove(t, a.Host, leaves.Name)
 
 	began := time.Now()
 	compact(t, etcd)
@@ -198,7 +205,7 @@ func etcdOutOfSpace(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Conta
 	}
 	t.Logf("figure: compact, defrag and disarm took %.1f s", time.Since(began).Seconds())
 	began = time.Now()
-	agree(t, s.Hosts, "told", "meanwhile")
+	agree(t, s.Hosts, "told", leaves.Name)
 	t.Logf("figure: all facts %.1f s after the alarm was disarmed", time.Since(began).Seconds())
 	s.reach(t, a, told.Addr)
 	s.reach(t, start(t, h, mesh, "claimed", "--ip", "10.42.3.5"), a.Addr)

@@ -59,7 +59,12 @@ func (c *Container) StartFlow(ctx context.Context, canary [16]byte, to netip.Add
 }
 
 // Goes returns when ten more answers have come, or with an error after limit.
-func (f *Flow) Goes(ctx context.Context, limit time.Duration) error {
+func (f *Flow) Goes(ctx context.Context, limit time.Duration) error { return f.more(ctx, limit, 10) }
+
+// Next returns when one more answer has come, or with an error after limit.
+func (f *Flow) Next(ctx context.Context, limit time.Duration) error { return f.more(ctx, limit, 1) }
+
+func (f *Flow) more(ctx context.Context, limit time.Duration, answers int64) error {
 	from := f.got.Load()
 	return Until(ctx, limit, func() error {
 		select {
@@ -67,7 +72,7 @@ func (f *Flow) Goes(ctx context.Context, limit time.Duration) error {
 			return Final(fmt.Errorf("the flow has ended"))
 		default:
 		}
-		if n := f.got.Load() - from; n < 10 {
+		if n := f.got.Load() - from; n < answers {
 			return fmt.Errorf("%d answers", n)
 		}
 		return nil
