@@ -30,6 +30,9 @@ func (n *node) openStore(ctx context.Context, p paths, say func(string)) error {
 		cfg.Members = n.set.EtcdMembers
 	}
 	if n.store, err = store.Open(cfg, n.checkpoint, n.log); err != nil {
+		if at.first != nil {
+			at.first.Close() // no membership has it yet that would
+		}
 		return err
 	}
 	n.closers = append(n.closers, n.store.Close)
