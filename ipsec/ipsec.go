@@ -71,6 +71,7 @@ type Peer struct {
 	// MTU is that of the peer's routes, in bytes; 0: that of the Config, which it never exceeds.
 	MTU int
 	// Prefixes are the inner addresses that are reached through the peer, and the only sources accepted from it. Sorted.
+	// No two peers of a Config have the same: the planes' routes by prefix rely on it.
 	Prefixes []netip.Prefix
 	// In are the SAs on which packets of this peer are accepted, newest first. Sequence numbers and replay windows of
 	// an SA that stays in the list from one Config to the next are carried over.
