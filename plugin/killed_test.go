@@ -36,8 +36,12 @@ type dockerd struct {
 	moment  string
 	killed  bool
 
+	lostNetwork bool // the plugin was not told that it is gone
+
 	pool, subnet, gateway, network string
 	networks                       sync.Map // by ID, those that there are for its API
+	running                        sync.Map // endpoints and their addresses, of containers that run
+	lost                           sync.Map // endpoints of which the plugin was not told that they are gone
 }
 
 // ServeHTTP is Docker's API: what it says of a network.
@@ -47,7 +51,12 @@ func (e *dockerd) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		id = ""
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"Id": id, "message": "not found"})
+	containers := map[string]any{}
+	e.running.Range(func(endpoint, _ any) bool {
+		containers["ep-"+endpoint.(string)] = map[string]string{"EndpointID": endpoint.(string)}
+		return true
+	})
+	_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "message": "not found", "Containers": containers})
 }
 
 // serveAPI gives the plugin the API.
@@ -66,7 +75,6 @@ func (e *dockerd) serveAPI() {
 	server.Start()
 	e.t.Cleanup(server.Close)
 	e.engine = engine.New(socket)
-	e.start(e.t, e.image(e.t))
 }
 
 // call makes a call; it is false if the plugin was killed in it, for then it has failed for dockerd.
@@ -76,6 +84,7 @@ func (e *dockerd) call(name, method string, body map[string]any) (reply fields, 
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.rise() // dockerd waits for a plugin that is not there
 	if name == e.victim && !e.killed {
 		e.killed = true
 		e.kill(method, string(text))
@@ -86,6 +95,9 @@ func (e *dockerd) call(name, method string, body map[string]any) (reply fields, 
 		return reply, false
 	}
 	status, answer, _ := e.ask(e.t, method, string(text))
+	if e.rise() {
+		return reply, false
+	}
 	if status != http.StatusOK {
 		e.t.Fatalf("%s %s: %s", method, text, answer)
 	}
@@ -140,7 +152,8 @@ func (e *dockerd) removeNetwork() {
 	e.networks.Delete(e.network)
 	e.release("release gateway", e.gateway)
 	e.call("release pool", "IpamDriver.ReleasePool", map[string]any{"PoolID": e.pool})
-	e.call("delete network", "NetworkDriver.DeleteNetwork", map[string]any{"NetworkID": e.network})
+	_, told := e.call("delete network", "NetworkDriver.DeleteNetwork", map[string]any{"NetworkID": e.network})
+	e.lostNetwork = !told
 }
 
 func (e *dockerd) releasePool() {
@@ -153,8 +166,8 @@ func (e *dockerd) release(name, addr string) {
 }
 
 // run is `docker run`; it gives the container's address.
-func (e *dockerd) run(id string) (addr string, ok bool) {
-	reply, ok := e.call("address", "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool})
+func (e *dockerd) run(id, wish string) (addr string, ok bool) {
+	reply, ok := e.call("address", "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool, "Address": wish})
 	if !ok {
 		return "", false
 	}
@@ -172,15 +185,20 @@ func (e *dockerd) run(id string) (addr string, ok bool) {
 		}
 		e.call("no endpoint", "NetworkDriver.DeleteEndpoint", ids)
 		e.release("no address", addr)
+		return "", false
 	}
-	return addr, ok
+	e.running.Store(id, addr)
+	return addr, true
 }
 
 // stop is `docker rm -f`.
 func (e *dockerd) stop(id, addr string) {
+	e.running.Delete(id)
 	ids := map[string]any{"NetworkID": e.network, "EndpointID": id}
 	e.call("leave", "NetworkDriver.Leave", ids)
-	e.call("delete endpoint", "NetworkDriver.DeleteEndpoint", ids)
+	if _, told := e.call("delete endpoint", "NetworkDriver.DeleteEndpoint", ids); !told {
+		e.lost.Store(id, addr)
+	}
 	e.release("release address", addr)
 }
 
@@ -203,6 +221,7 @@ func TestCase22KilledInACall(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						e := &dockerd{rig: c.host(t, name), t: t, version: version, victim: victim, moment: moment}
 						e.serveAPI()
+						e.start(t, e.image(t))
 						e.life()
 						if !e.killed {
 							t.Error("no such call")
@@ -226,7 +245,7 @@ func (e *dockerd) life() {
 	}
 	for n := range 3 {
 		endpoint := fmt.Sprintf("%08x%056x", n, n)
-		if addr, ok := e.run(endpoint); ok {
+		if addr, ok := e.run(endpoint, ""); ok {
 			e.stop(endpoint, addr)
 		}
 	}

@@ -114,6 +114,7 @@ type rig struct {
 	environment string
 	path        string // of the checkpoint
 	images      int
+	mortal      *mortal        // nil: killed by other means, if at all
 	engine      *engine.Client // nil: it has no API
 	cp          *store.Checkpoint
 	st          *store.Store
@@ -125,10 +126,7 @@ type rig struct {
 // host starts a rig in the named environment.
 func (c cluster) host(t *testing.T, environment string) *rig {
 	t.Helper()
-	r := &rig{c: c, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
-	s := New(socket(t), quiet(io.Discard), Options{Scope: c.scope})
-	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
-	r.docker = serve(t, s)
+	r := c.machine(t, environment)
 	cp, err := store.OpenCheckpoint(r.path)
 	if err != nil {
 		t.Fatal(err)
@@ -140,8 +138,19 @@ func (c cluster) host(t *testing.T, environment string) *rig {
 		t.Fatal(err)
 	}
 	r.run(t)
+	return r
+}
+
+// machine is a rig whose agent was never started.
+func (c cluster) machine(t *testing.T, environment string) *rig {
+	t.Helper()
+	r := &rig{c: c, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
+	s := New(socket(t), quiet(io.Discard), Options{Scope: c.scope})
+	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
+	r.docker = serve(t, s)
+	r.stop = func() error { return nil }
 	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
+		if err := r.stop(); err != nil && !r.mortal.isDead() {
 			t.Error(err)
 		}
 	})
@@ -151,16 +160,23 @@ func (c cluster) host(t *testing.T, environment string) *rig {
 // run does what the agent does at its start.
 func (r *rig) run(t *testing.T) {
 	t.Helper()
-	cp, err := store.OpenCheckpoint(r.path)
-	if err != nil {
+	if err := r.try(t); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (r *rig) try(t *testing.T) error {
+	t.Helper()
+	cp, err := store.OpenCheckpointAround(r.path, r.mortal.around())
+	if err != nil {
+		return err
 	}
 	tls, err := r.c.id.ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := quiet(io.Discard)
-	st, err := store.Open(store.Config{Environment: r.environment, Endpoints: r.c.endpoints, TLS: tls, Self: r.c.id.HostID, ClaimGrace: 2 * time.Second}, cp, log)
+	st, err := store.Open(store.Config{Environment: r.environment, Endpoints: r.c.endpoints, TLS: tls, Self: r.c.id.HostID, ClaimGrace: 2 * time.Second, Around: r.mortal.around()}, cp, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +185,7 @@ func (r *rig) run(t *testing.T) {
 	for i := range 16 {
 		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
 	}
-	networks := driver.New(st, cp, r.links, driver.Options{MTU: func() int { return 1438 }, Docker: r.engine, Now: r.now, Log: log})
+	networks := driver.New(st, cp, mortalLinks{r.links, r.mortal}, driver.Options{MTU: func() int { return 1438 }, Docker: r.engine, Now: r.now, Log: log})
 	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Managed: r.c.scope == network.GlobalScope, Log: log})
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -182,6 +198,7 @@ func (r *rig) run(t *testing.T) {
 		return errors.Join(group.Wait(), cp.Close())
 	}
 	r.SetBackend(networks, addresses)
+	return nil
 }
 
 func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.later.Load())) }

@@ -15,6 +15,7 @@ import (
 type Checkpoint struct {
 	journal  *journal
 	snapshot *file
+	around   Around
 
 	local atomic.Pointer[Local]
 	notifier
@@ -42,12 +43,15 @@ var errClosed = errors.New("checkpoint: closed")
 
 // OpenCheckpoint opens or creates the checkpoint at path, with mode 0600. A file that another agent holds, that is
 // damaged (ErrDamaged), or that a newer version wrote is an error that names it, and it is left as it is.
-func OpenCheckpoint(path string) (*Checkpoint, error) {
-	return withFaults(func() (*Checkpoint, error) { return openCheckpoint(path) })
+func OpenCheckpoint(path string) (*Checkpoint, error) { return OpenCheckpointAround(path, nil) }
+
+// OpenCheckpointAround is OpenCheckpoint with around called around each change of the files.
+func OpenCheckpointAround(path string, around Around) (*Checkpoint, error) {
+	return withFaults(func() (*Checkpoint, error) { return openCheckpoint(path, around) })
 }
 
-func openCheckpoint(path string) (*Checkpoint, error) {
-	f, err := openFile(path)
+func openCheckpoint(path string, around Around) (*Checkpoint, error) {
+	f, err := openFile(path, around)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +59,7 @@ func openCheckpoint(path string) (*Checkpoint, error) {
 		updates: make(chan *update),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+		around:  around,
 	}
 	if c.journal, err = openJournal(f); err != nil {
 		f.close()
@@ -65,7 +70,7 @@ func openCheckpoint(path string) (*Checkpoint, error) {
 		f.close()
 		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
 	}
-	if c.snapshot, err = openSnapshotFile(path + ".snapshot"); err != nil {
+	if c.snapshot, err = openSnapshotFile(path+".snapshot", around); err != nil {
 		f.close()
 		return nil, err
 	}
@@ -77,15 +82,15 @@ func openCheckpoint(path string) (*Checkpoint, error) {
 
 // openSnapshotFile makes a new file where the old one can't be read: etcd has the facts, only a start without etcd
 // needs them.
-func openSnapshotFile(path string) (*file, error) {
-	f, err := openFile(path)
+func openSnapshotFile(path string, around Around) (*file, error) {
+	f, err := openFile(path, around)
 	if err == nil {
 		return f, nil
 	}
-	if os.Rename(path, path+".damaged") != nil {
+	if around.change("file: damaged", func() error { return os.Rename(path, path+".damaged") }) != nil {
 		return nil, err
 	}
-	return openFile(path)
+	return openFile(path, around)
 }
 
 // Close waits for updates that are being written, then closes the files and frees their locks.

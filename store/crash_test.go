@@ -185,7 +185,7 @@ func TestCase14CheckpointThatIsDamagedIsRefusedAndKept(t *testing.T) {
 
 func TestCheckpointOfANewerVersionIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new.db")
-	f, err := openFile(path)
+	f, err := openFile(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ const (
 	fileFormat  = "1"
 	sumLen      = 8 // bytes of SHA-256 in front of every value
 	lockTimeout = time.Second
+	unfinished  = ".new-" // what follows a file's name in those of files that are to become it
 )
 
 // ErrDamaged says that a checkpoint can't be read. The file is left as it is.
@@ -27,18 +29,19 @@ var ErrDamaged = errors.New("damaged or unreadable")
 
 // file is a libkv boltdb file with a checksum on every value. Each put is one transaction and one fsync.
 type file struct {
-	path string
-	kv   libkv.Store
+	path   string
+	kv     libkv.Store
+	around Around
 }
 
 // openFile opens the file, or creates it so that it is there either complete or not at all.
-func openFile(path string) (*file, error) {
+func openFile(path string, around Around) (*file, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := createFile(path); err != nil {
+		if err := createFile(path, around); err != nil {
 			return nil, fmt.Errorf("checkpoint %s: %w", path, err)
 		}
 	}
-	f, err := openBolt(path)
+	f, err := openBolt(path, around)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
 	}
@@ -55,23 +58,46 @@ func openFile(path string) (*file, error) {
 		f.close()
 		return nil, err
 	}
+	if err := f.sweep(); err != nil {
+		f.close()
+		return nil, err
+	}
 	return f, nil
 }
 
-func createFile(path string) error {
+// sweep removes what an agent that was killed has left of files that were to become this one, which is locked.
+func (f *file) sweep() error {
+	dir, base := filepath.Split(f.path)
+	rests, err := os.ReadDir(filepath.Clean(dir))
+	for _, rest := range rests {
+		if strings.HasPrefix(rest.Name(), base+unfinished) {
+			err = errors.Join(err, f.around.change("file: sweep", func() error { return os.Remove(filepath.Join(dir, rest.Name())) }))
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("checkpoint %s: what a crash has left: %w", f.path, err)
+	}
+	return nil
+}
+
+func createFile(path string, around Around) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	// boltdb would create it readable for all; it leaves the mode of a file that is there.
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
+	var tmp *os.File
+	err := around.change("file: make", func() (err error) {
+		tmp, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+unfinished+"*") // 0600
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer discard(tmp.Name(), around)
 	if err := tmp.Close(); err != nil {
 		return err
 	}
-	f, err := openBolt(tmp.Name())
+	f, err := openBolt(tmp.Name(), around)
 	if err != nil {
 		return err
 	}
@@ -81,10 +107,16 @@ func createFile(path string) error {
 		return err
 	}
 	// A link fails where a rename would replace the file that another agent has just made.
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+	err = around.change("file: link", func() error { return os.Link(tmp.Name(), path) })
+	if _, there := os.Stat(path); err != nil && there != nil { // else: of another agent, which may have discarded ours
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// discard removes a file under a name that is not its last.
+func discard(tmp string, around Around) {
+	_ = around.change("file: discard", func() error { return os.Remove(tmp) })
 }
 
 func syncDir(path string) error {
@@ -96,7 +128,7 @@ func syncDir(path string) error {
 	return dir.Sync()
 }
 
-func openBolt(path string) (f *file, err error) {
+func openBolt(path string, around Around) (f *file, err error) {
 	defer guard(&err)
 	kv, err := boltdb.New([]string{path}, &libkv.Config{Bucket: bucket, PersistConnection: true, ConnectionTimeout: lockTimeout})
 	switch {
@@ -105,7 +137,7 @@ func openBolt(path string) (f *file, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return &file{path: path, kv: kv}, nil
+	return &file{path: path, kv: kv, around: around}, nil
 }
 
 // get returns nil when there is no such key.
@@ -132,7 +164,7 @@ func (f *file) get(key string) (value []byte, err error) {
 func (f *file) put(key string, value []byte) (err error) {
 	defer guard(&err)
 	sum := sha256.Sum256(value)
-	err = f.kv.Put(key, append(sum[:sumLen:sumLen], value...), nil)
+	err = f.around.change("file: "+key, func() error { return f.kv.Put(key, append(sum[:sumLen:sumLen], value...), nil) })
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("the disk of %s is full", f.path)

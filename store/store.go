@@ -29,6 +29,8 @@ type Config struct {
 	RemovalGrace time.Duration
 	// Members is how many members the embedded etcd is to have; 0 or 1: it does not grow.
 	Members int
+	// Around is called around each change in etcd; nil in an agent.
+	Around Around
 
 	refuse func(host string) bool // whose server is not to be talked to
 }
@@ -106,7 +108,7 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	if saved == nil {
 		saved = &Snapshot{}
 	}
-	s.keeper = &keeper{cp: cp, environment: cfg.Environment, kept: saved, tail: tail{path: cp.tailPath(), size: size}}
+	s.keeper = &keeper{cp: cp, environment: cfg.Environment, kept: saved, tail: tail{path: cp.tailPath(), size: size, around: cp.around}}
 	s.snapshot.Store(saved)
 	s.trust.init(cfg.Environment, func() Identity { return cp.Local().Identity }, saved)
 	s.trust.adopt = cp.adoptAuthority

@@ -16,9 +16,10 @@ import (
 // killed must know at its next start what it has set routes by, and the whole snapshot is too much to write each time. It is not
 // synced: the containers end with the machine. Each line is a checksum, a space and JSON; a line that is not whole ends the file.
 type tail struct {
-	path string
-	file *os.File // nil: nothing can be added until the next begin
-	size int64    // in bytes
+	path   string
+	file   *os.File // nil: nothing can be added until the next begin
+	size   int64    // in bytes
+	around Around
 }
 
 // tailMax bounds the file, in bytes: past it changes wait for the whole snapshot.
@@ -40,11 +41,15 @@ type tailHead struct {
 // begin makes it an empty one, for changes from the snapshot with this ID.
 func (t *tail) begin(base string) error {
 	t.end()
-	file, err := os.OpenFile(t.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	err := t.around.change("tail: begin", func() (err error) {
+		t.file, err = os.OpenFile(t.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+		return err
+	})
 	if err != nil {
+		t.end()
 		return err
 	}
-	t.file, t.size = file, 0
+	t.size = 0
 	return t.add(tailHead{base})
 }
 
@@ -57,7 +62,7 @@ func (t *tail) resume() error {
 	if err != nil {
 		return err
 	}
-	if err := file.Truncate(t.size); err != nil {
+	if err := t.around.change("tail: cut", func() error { return file.Truncate(t.size) }); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	t.file = file
@@ -71,9 +76,11 @@ func (t *tail) add(line any) error {
 	}
 	text, err := json.Marshal(line)
 	if err == nil {
-		var n int
-		n, err = fmt.Fprintf(t.file, "%08x %s\n", crc32.ChecksumIEEE(text), text)
-		t.size += int64(n)
+		err = t.around.change("tail: add", func() error {
+			n, err := fmt.Fprintf(t.file, "%08x %s\n", crc32.ChecksumIEEE(text), text)
+			t.size += int64(n)
+			return err
+		})
 	}
 	if err != nil {
 		t.end()

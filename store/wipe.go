@@ -10,15 +10,19 @@ import (
 // replace makes a new file with these values in the place of this one, and overwrites this one, which is closed. On an error
 // before that nothing has changed.
 func (f *file) replace(values map[string][]byte) (*file, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".new-*") // 0600
+	var tmp *os.File
+	err := f.around.change("file: make", func() (err error) {
+		tmp, err = os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+unfinished+"*") // 0600
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(tmp.Name())
+	defer discard(tmp.Name(), f.around)
 	if err := tmp.Close(); err != nil {
 		return nil, err
 	}
-	next, err := openBolt(tmp.Name())
+	next, err := openBolt(tmp.Name(), f.around)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +36,7 @@ func (f *file) replace(values map[string][]byte) (*file, error) {
 		err = errors.Join(err, next.put(key, value))
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), f.path)
+		err = f.around.change("file: replace", func() error { return os.Rename(tmp.Name(), f.path) })
 	}
 	if err != nil {
 		next.close()
@@ -40,7 +44,7 @@ func (f *file) replace(values map[string][]byte) (*file, error) {
 	}
 	next.path = f.path
 	f.close()
-	if err := errors.Join(overwrite(old), syncDir(filepath.Dir(f.path))); err != nil {
+	if err := errors.Join(f.around.change("file: overwrite", func() error { return overwrite(old) }), syncDir(filepath.Dir(f.path))); err != nil {
 		return next, fmt.Errorf("what was in %s before is not overwritten: %w", f.path, err)
 	}
 	return next, nil
