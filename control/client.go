@@ -53,6 +53,14 @@ func (c *Client) Rekey(ctx context.Context) (peers []string, err error) {
 	return peers, err
 }
 
+// RecoverEtcd makes an etcd of one member out of this host's; see Source. It takes seconds: servers end and start.
+func (c *Client) RecoverEtcd(ctx context.Context, lost []string) error {
+	patient := *c.http
+	patient.Timeout = time.Minute
+	var nothing string
+	return (&Client{path: c.path, http: &patient}).do(ctx, http.MethodPost, "etcd/recover", url.Values{"lost": lost}, &nothing)
+}
+
 func (c *Client) do(ctx context.Context, method, name string, form url.Values, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://meshsec/v1/"+name, strings.NewReader(form.Encode()))
 	if err != nil {

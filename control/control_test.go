@@ -49,6 +49,10 @@ func (fake) AddAuthority(ca string) error {
 	return nil
 }
 func (fake) Rekey() ([]string, error) { return []string{"h2"}, nil }
+
+func (fake) RecoverEtcd(_ context.Context, lost []string) error {
+	return fmt.Errorf("recovery without %q", lost)
+}
 func (fake) RemoveHost(_ context.Context, ref, ca string) (string, error) {
 	if ref == "" {
 		return "", errors.New("no host is called that")

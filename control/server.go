@@ -31,6 +31,9 @@ type Source interface {
 	RemoveHost(ctx context.Context, ref, ca string) (string, error)
 	// Rekey makes new keys due with every peer and names those peers.
 	Rekey() ([]string, error)
+	// RecoverEtcd makes an etcd of one member out of this host's, where so many are lost, named by their hosts, that the others can
+	// decide nothing.
+	RecoverEtcd(ctx context.Context, lost []string) error
 	AuthoritySource
 }
 
@@ -108,6 +111,10 @@ func Handler(src Source) http.Handler {
 	mux.HandleFunc("POST /v1/rekey", func(w http.ResponseWriter, _ *http.Request) {
 		peers, err := src.Rekey()
 		answer(w, peers, err)
+	})
+	mux.HandleFunc("POST /v1/etcd/recover", func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm() // what is not there is refused
+		answer(w, "", src.RecoverEtcd(r.Context(), r.Form["lost"]))
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, failure{fmt.Sprintf("this agent does not know %s %s; is it older than the command?", r.Method, r.URL.Path)})

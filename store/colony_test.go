@@ -16,6 +16,7 @@ import (
 // colony is an environment whose embedded etcd grows, all of its hosts in this process.
 type colony struct {
 	founder Identity
+	size    int // members that there are to be
 	hosts   []*settler
 }
 
@@ -26,6 +27,7 @@ type settler struct {
 	cp    *Checkpoint
 	cfg   EmbedConfig
 	fact  Host
+	size  int
 	group *Membership
 	halt  func() // ends it, as a signal to its agent does; its disk stays
 }
@@ -39,11 +41,16 @@ var quick = CouncilTimes{Grace: 3 * time.Second, Settle: time.Millisecond, Wait:
 // newColony founds one and lets further hosts join.
 func newColony(t *testing.T, hosts int) *colony {
 	t.Helper()
+	return newColonyOf(t, 3, hosts)
+}
+
+func newColonyOf(t *testing.T, size, hosts int) *colony {
+	t.Helper()
 	id, err := FoundIdentity(testEnv, hostA, "host0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &colony{founder: id}
+	c := &colony{founder: id, size: size}
 	for range hosts {
 		c.settle(t)
 	}
@@ -70,7 +77,7 @@ func (c *colony) settle(t *testing.T) *settler {
 	}
 	cp, _ := tempCheckpoint(t)
 	mustUpdate(t, cp, func(l *Local) { l.Identity = id })
-	h := &settler{id: id.HostID, cp: cp}
+	h := &settler{id: id.HostID, cp: cp, size: c.size}
 	h.cfg = EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Name: id.HostID, Addrs: []netip.Addr{loopback}, ClientPort: freeport.Port(t), PeerPort: freeport.Port(t), Log: quietLog(t)}
 	der, err := CertDER(id.Cert)
 	if err != nil {
@@ -110,7 +117,7 @@ func (h *settler) start(t *testing.T) {
 	if len(seeds) == 0 {
 		seeds = others
 	}
-	h.Store, err = Open(Config{Environment: testEnv, Endpoints: seeds, TLS: tls, Self: h.id, Members: 3, LeaseTTL: 4 * time.Second,
+	h.Store, err = Open(Config{Environment: testEnv, Endpoints: seeds, TLS: tls, Self: h.id, Members: h.size, LeaseTTL: 4 * time.Second,
 		RemovalGrace: time.Millisecond}, h.cp, quietLog(t))
 	if err != nil {
 		t.Fatal(err)

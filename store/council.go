@@ -33,7 +33,7 @@ type Council struct {
 
 	heard  map[uint64]time.Time // when a member has last answered
 	ready  map[uint64]bool      // learners that have caught up
-	added  map[uint64]time.Time // learners, since when they are seen
+	behind map[uint64]time.Time // learners, since when they are seen without having caught up
 	alive  map[string]time.Time // hosts, since when they are seen alive
 	failed map[string]time.Time // hosts that could not become members
 	down   map[uint64]time.Time // as it is published
@@ -52,7 +52,7 @@ func NewCouncil(s *Store, e *Embedded, t CouncilTimes) *Council {
 
 // begin forgets everything: what was seen before another member led says nothing.
 func (c *Council) begin() {
-	c.heard, c.ready, c.added = map[uint64]time.Time{}, map[uint64]bool{}, map[uint64]time.Time{}
+	c.heard, c.ready, c.behind = map[uint64]time.Time{}, map[uint64]bool{}, map[uint64]time.Time{}
 	c.alive, c.failed, c.down = map[string]time.Time{}, map[string]time.Time{}, map[uint64]time.Time{}
 }
 
@@ -144,10 +144,7 @@ func (c *Council) situation(now *serving, snap *Snapshot, members []*membership.
 			st.down = silent
 		}
 		if st.learner {
-			if c.added[id].IsZero() {
-				c.added[id] = time.Now()
-			}
-			st.age = time.Since(c.added[id])
+			st.age = c.age(id)
 		}
 		s.seats = append(s.seats, st)
 	}
@@ -157,6 +154,14 @@ func (c *Council) situation(now *serving, snap *Snapshot, members []*membership.
 		}
 	}
 	return s
+}
+
+// age is for how long a learner has been there without having caught up. One that had and does not answer once begins anew.
+func (c *Council) age(id uint64) time.Duration {
+	if c.behind[id].IsZero() || c.ready[id] {
+		c.behind[id] = time.Now()
+	}
+	return time.Since(c.behind[id])
 }
 
 // suitable are the hosts that could be members now: they have lived for a while, and the authority has certified them.

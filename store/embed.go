@@ -37,7 +37,9 @@ type EmbedConfig struct {
 	Key        Secret       // of Cert, PEM
 	// Join are the members of the cluster that this one is to join, itself among them, as etcd writes them
 	// (name=URL,name=URL); empty: its own data tells, and without any it begins a cluster of its own.
-	Join    string
+	Join string
+	// Alone makes a cluster of this member only out of its data, whatever other members that names.
+	Alone   bool
 	Log     *logrus.Entry
 	maxSize int64 // of the data, in bytes; 0: embedQuota
 }
@@ -101,6 +103,7 @@ func (e *Embedded) Trust(ctx context.Context, ca CA, cert []byte) error {
 
 func (e *Embedded) start(ctx context.Context) error {
 	cfg := e.cfg
+	e.cfg.Alone = false // once: by the next start it may have company
 	files, err := writeServerCert(cfg)
 	if err != nil {
 		return fmt.Errorf("embedded etcd: certificate: %w", err)
@@ -217,6 +220,7 @@ func (cfg EmbedConfig) embed(files certFiles, inside string, bridge *zapBridge) 
 	if cfg.Join != "" {
 		c.InitialCluster, c.ClusterState = cfg.Join, embed.ClusterStateFlagExisting
 	}
+	c.ForceNewCluster = cfg.Alone
 	c.MaxLearners = maxLearners
 	// The cluster's ID is made of this: a new data directory must not look like the old cluster.
 	c.InitialClusterToken = "meshsec-" + NewHostID()

@@ -222,12 +222,17 @@ func (m *member) await(t testing.TB, what string, ok func(*Snapshot) bool) {
 // eventually waits for something that nobody tells of.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	waitFor(t, patience, what, ok)
+}
+
+func waitFor(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", patience, what)
+			t.Fatalf("waited %s for %s", limit, what)
 		}
 		<-tick.C
 	}

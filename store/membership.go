@@ -28,6 +28,8 @@ type Membership struct {
 	seeds []string
 	times CouncilTimes
 
+	recoveries chan recovery
+
 	now     atomic.Pointer[Embedded]
 	problem atomic.Pointer[string]
 	council context.CancelFunc
@@ -43,7 +45,7 @@ type Membership struct {
 // NewMembership is that of a host. cfg is how its member would run, running the one that runs already, or nil. seeds are where etcd was
 // told to be.
 func NewMembership(s *Store, cp *Checkpoint, cfg EmbedConfig, running *Embedded, seeds []string, t CouncilTimes) *Membership {
-	m := &Membership{store: s, cp: cp, cfg: cfg, seeds: seeds, times: t}
+	m := &Membership{store: s, cp: cp, cfg: cfg, seeds: seeds, times: t, recoveries: make(chan recovery)}
 	m.problem.Store(new(string))
 	if running != nil {
 		m.now.Store(running)
@@ -102,6 +104,8 @@ func (m *Membership) Run(ctx context.Context) error {
 		case <-facts:
 		case <-own:
 		case <-tick.C:
+		case r := <-m.recoveries:
+			r.done <- m.recover(ctx, r.lost)
 		}
 	}
 }
@@ -136,7 +140,7 @@ func (m *Membership) look(ctx context.Context) error {
 		m.keep(ctx, e, snap, id)
 	case time.Since(m.tried) < memberPause, id.Serves() && m.broken:
 	case id.Serves() && HasData(m.cfg.Dir):
-		m.start(ctx, id, "")
+		m.start(ctx, id, "", false)
 	case fresh && listed >= 0 && snap.Members[listed].Learner && m.store.Removed() == nil:
 		m.join(ctx, snap, id)
 	case fresh && listed >= 0:
@@ -185,13 +189,15 @@ func (m *Membership) join(ctx context.Context, snap *Snapshot, id Identity) {
 		m.fail(err.Error())
 		return
 	}
-	m.start(ctx, id, list)
+	m.start(ctx, id, list, false)
 }
 
-func (m *Membership) start(ctx context.Context, id Identity, join string) {
+// start runs this host's member; alone: whatever its data says of others.
+func (m *Membership) start(ctx context.Context, id Identity, join string, alone bool) {
 	m.tried = time.Now()
 	cfg := m.cfg
 	cfg.CA, cfg.Cert, cfg.Key, cfg.Join = id.Trusted(), m.store.Server(), id.Key, join
+	cfg.Alone = alone
 	wait, cancel := context.WithTimeout(ctx, 4*memberPause)
 	defer cancel()
 	e, err := StartEmbedded(wait, cfg)

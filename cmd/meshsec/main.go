@@ -53,6 +53,6 @@ func root() *cobra.Command {
 	asked := &ask{}
 	r.PersistentFlags().StringVar(&asked.socket, "socket", "/run/meshsec/meshsec.sock", "the agent's control socket")
 	r.AddCommand(agentCommand(), statusCommand(asked), hostsCommand(asked), hostCommand(asked), caCommand(asked), rolesCommand(asked), peersCommand(asked), networksCommand(asked),
-		endpointsCommand(asked), blocksCommand(asked), dnsCommand(asked), swarmCommand(asked), tokenCommand(asked), rekeyCommand(asked), purgeCommand(asked), versionCommand(asked))
+		endpointsCommand(asked), blocksCommand(asked), dnsCommand(asked), swarmCommand(asked), tokenCommand(asked), rekeyCommand(asked), recoverCommand(asked), purgeCommand(asked), versionCommand(asked))
 	return r
 }

@@ -99,6 +99,12 @@ func (a *agent) Rekey() ([]string, error) {
 	return called(a, func(n *node) ([]string, error) { return n.rekey(), nil })
 }
 
+// RecoverEtcd implements control.Source.
+func (a *agent) RecoverEtcd(ctx context.Context, lost []string) error {
+	_, err := called(a, func(n *node) (string, error) { return "", n.recoverEtcd(ctx, lost) })
+	return err
+}
+
 // called asks the node, if there is one.
 func called[T any](a *agent, fn func(*node) (T, error)) (v T, err error) {
 	if n := a.node.Load(); n != nil {
@@ -148,6 +154,9 @@ func (n *node) status() control.Status {
 	}
 	if !reachable {
 		bad("%s", why)
+		if n.members != nil && n.members.Alone() {
+			s.Warnings = append(s.Warnings, "this host's member of the embedded etcd knows no leader, as when more than half of them are away; were they lost for good: meshsec etcd-recover")
+		}
 	}
 	if n.members != nil {
 		s.Warnings = append(s.Warnings, memberWarnings(s.Etcd, time.Now())...)
