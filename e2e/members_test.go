@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +82,36 @@ func TestTheFirstHostIsLostForGood(t *testing.T) {
 	guest := start(t, fourth, "later", "guest")
 	s.reach(t, guest, fresh.Addr)
 	spare(t, third, 3, 0)
+
+	// The second host is lost as well, and with it the vote.
+	if _, err := second.Run(ctx, "ip", "link", "set", "eth0", "down"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a word of what helps", func() error {
+		var st control.Status
+		if err := third.MeshsecJSON(ctx, &st, "status"); err != nil {
+			return err
+		}
+		if text := strings.Join(st.Warnings, "\n"); !strings.Contains(text, "meshsec etcd-recover") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	for lost, word := range map[string]string{"h1": "2 of 3 members would be left", "h1,h4": "h4"} {
+		if out, err := third.Meshsec(ctx, "etcd-recover", "--lost", lost); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("--lost %s: %s, %v; no word of %q", lost, out, err, word)
+		}
+	}
+	began = time.Now()
+	if out, err := third.Meshsec(ctx, "etcd-recover", "--lost", "h1,h2"); err != nil {
+		t.Fatal(err, out)
+	}
+	if err := createNetwork(t, third, "alone"); err != nil {
+		t.Error(err)
+	}
+	t.Logf("figure: a network %.1f s after the word to go on alone", time.Since(began).Seconds())
+	spare(t, third, 1, 0)
+	spare(t, fourth, 1, 0)
 }
 
 func createNetwork(t *testing.T, h *testnet.Host, name string) error {
