@@ -48,7 +48,9 @@ func needRoot(t *testing.T) {
 func TestFiftySchedules(t *testing.T) { testSeries(t, options{hosts: 3}, 1, 50) }
 
 // TestTenSchedulesWithDockerds: likewise, and the dockerds are killed, too.
-func TestTenSchedulesWithDockerds(t *testing.T) { testSeries(t, options{hosts: 3, docker: true}, 1, 10) }
+func TestTenSchedulesWithDockerds(t *testing.T) {
+	testSeries(t, options{hosts: 3, docker: true}, 1, 10)
+}
 
 // testSchedule runs one schedule, which failed once, on hosts of its own.
 func testSchedule(t *testing.T, faults ...Fault) {
