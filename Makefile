@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install upgrade demo check test chaos crash soak model lab lab-arm64 bench setup clean
+.PHONY: help build plugin install upgrade demo check test chaos crash soak storm model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -57,6 +57,10 @@ crash: setup plugin ## an agent killed before its first write to etcd, disk or k
 soak: setup plugin ## containers that come and go under traffic, attack and new keys every 5 s, and whether anything is left (MINUTES=30)
 	@$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -hosts "$(or $(HOSTS),3)" -soak "$(or $(MINUTES),30)m"
+
+storm: setup plugin ## hosts that all start at the same moment: until all reach all, and what it costs etcd and processors (HOSTS=64)
+	@$(GO) build -o bin/benchmesh ./internal/bench/mesh
+	bin/benchmesh -storm "$(or $(HOSTS),64)"
 
 model: setup ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
 	@DEEP=$(DEEP) scripts/model

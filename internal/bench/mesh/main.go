@@ -1,6 +1,6 @@
 // Command mesh measures what users of the whole plugin feel, on test hosts made of namespaces: how soon an endpoint is
-// reachable from the other hosts, and known to their DNS, what a flood of DNS does to others, what `docker run` costs against Docker's bridge network, and the agent's memory. It
-// prints Markdown.
+// reachable from the other hosts, and known to their DNS, what a flood of DNS does to others, what `docker run` costs against Docker's bridge network, and the agent's memory;
+// or what it costs when all hosts start at once. It prints Markdown.
 package main
 
 import (
@@ -22,6 +22,7 @@ func main() {
 	runs := flag.Int("runs", 30, "docker runs of each kind; 0: the propagation only")
 	endpoints := flag.Int("endpoints", 200, "endpoints for the propagation")
 	length := flag.Duration("flood", 0, "instead of measuring, ask DNS as fast as possible for so long: what is measured in a container")
+	together := flag.Int("storm", 0, "instead of measuring the rest, start so many hosts at the same moment, 2 to 150")
 	clusters := []int{3, 25}
 	flag.Func("hosts", "clusters for the propagation (default 3,25)", func(text string) error {
 		clusters = nil
@@ -44,6 +45,17 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *together != 0 {
+		if *together < 2 || *together > 150 {
+			fmt.Fprintf(os.Stderr, "bench: -storm %d: 2 to 150 are allowed\n", *together)
+			os.Exit(2)
+		}
+		if err := storm(ctx, *together); err != nil {
+			fmt.Fprintln(os.Stderr, "storm:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := measure(ctx, clusters, *runs, *endpoints); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
