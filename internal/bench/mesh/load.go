@@ -13,7 +13,7 @@ import (
 	"github.com/meshsec/meshsec/store"
 )
 
-const stormHead = "| | all tunnels and routes after, median host | slowest | processor time of the agent with etcd | … of another, median | largest " +
+const stormHead = "| | all tunnels up after, with routes where there are containers: median host | slowest | processor time of the agent with etcd | … of another, median | largest " +
 	"| memory, with etcd | … largest other | calls of etcd for each host | of these, that write | connections to etcd for each host " +
 	"| handshake datagrams for each pair of hosts | warnings and errors logged for each host |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 
