@@ -11,7 +11,8 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// TestAgentByHand: `meshsec agent` beside Docker does what the managed plugin does, in one mesh with it.
+// TestAgentByHand: `meshsec agent` beside Docker does what the managed plugin does, in one mesh with it, also when the disk
+// of its state is full.
 func TestAgentByHand(t *testing.T) {
 	s := own(t, 2)
 	ctx := t.Context()
@@ -23,6 +24,7 @@ func TestAgentByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	smallDisk(t, byHand, 32*megabyte)
 	agent := startAgent(t, byHand, "JOIN="+token)
 	for _, h := range s.Hosts {
 		if err := createMesh(ctx, h); err != nil {
@@ -48,6 +50,7 @@ func TestAgentByHand(t *testing.T) {
 			t.Errorf("after %v: %v", sig, err)
 		}
 	}
+	stateDisk(t, s, agent, a, b)
 	remove(t, byHand, "two") // while the last agent runs: without one Docker waits a minute
 }
 
