@@ -89,17 +89,8 @@ ip -o link show | awk -F'[ @:]+' '{print $2}' | grep -vxE 'lo|eth0' | while read
 nft flush ruleset
 `
 
-// TestCase32Reboot: all links, namespaces and rules are gone, the state is there. A container with a restart policy comes back, and of
-// what does not come back nothing is left.
-func TestCase32Reboot(t *testing.T) {
-	s := shared(t)
-	h := s.Hosts[2]
-	settled(t, s)
-	before := footprint(t, s)
-	peer := start(t, s.Hosts[1], mesh, "peer")
-	c := start(t, h, mesh, "back", "--restart", "always", "--ip", "10.42.6.8")
-	start(t, h, mesh, "ends")
-	s.reach(t, peer, c.Addr)
+func rebootHost(t *testing.T, h *testnet.Host) {
+	t.Helper()
 	if err := h.StopDockerd(t.Context(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +103,20 @@ func TestCase32Reboot(t *testing.T) {
 	if err := h.StartDockerd(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCase32Reboot: all links, namespaces and rules are gone, the state is there. A container with a restart policy comes back, and of
+// what does not come back nothing is left.
+func TestCase32Reboot(t *testing.T) {
+	s := shared(t)
+	h := s.Hosts[2]
+	settled(t, s)
+	before := footprint(t, s)
+	peer := start(t, s.Hosts[1], mesh, "peer")
+	c := start(t, h, mesh, "back", "--restart", "always", "--ip", "10.42.6.8")
+	start(t, h, mesh, "ends")
+	s.reach(t, peer, c.Addr)
+	rebootHost(t, h)
 	s.reach(t, peer, c.Addr)
 	if _, err := c.Transfer(t.Context(), s.watch.Canary, peer.Addr, megabyte); err != nil {
 		t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -209,6 +210,34 @@ func TestHostCertificates(t *testing.T) {
 	}
 }
 
+// Whatever the clock steps by, who is known stays, also over a restart. One that is behind shuts nobody out who is new, either.
+func TestClockSteps(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, step := range []time.Duration{time.Hour, -time.Hour, year, -year, -100 * year} {
+		t.Run(step.String(), func(t *testing.T) {
+			c := newCourt(t)
+			alpha, beta := hostKey(hostA).String(), hostKey(hostB).String()
+			facts := map[string]string{alpha: c.signed(t, hostA, hostKey(hostA), c.hostFact(t, hostA, "alpha", 1))}
+			c.shows(facts)
+			c.trust.now = func() time.Time { return time.Now().Add(step) }
+			if step < 0 {
+				facts[beta] = c.signed(t, hostB, hostKey(hostB), c.hostFact(t, hostB, "beta", 1))
+				c.shows(facts)
+				if c.wantBad(beta, ""); c.snap.Hosts[hostB].Name != "beta" {
+					t.Error("a new host is not taken")
+				}
+			}
+			c.restarts(facts)
+			c.trust.now = func() time.Time { return time.Now().Add(step) }
+			facts[alpha] = c.signed(t, hostA, hostKey(hostA), c.hostFact(t, hostA, "alpha2", 2))
+			c.shows(facts)
+			if c.wantBad(alpha, ""); c.snap.Hosts[hostA].Name != "alpha2" {
+				t.Error("a known host is not taken any more")
+			}
+		})
+	}
+}
+
 // What a host signs, another must be able to check although it does not know all the fields.
 func TestFieldsOfLaterVersionsAreSigned(t *testing.T) {
 	c := newCourt(t)
@@ -220,4 +249,27 @@ func TestFieldsOfLaterVersionsAreSigned(t *testing.T) {
 	if got, ok := c.snap.Endpoint(e.Key()); !ok || !maps.EqualFunc(got.Extra, e.Extra, func(a, b json.RawMessage) bool { return string(a) == string(b) }) {
 		t.Errorf("got %v, bad: %v", got.Extra, c.snap.Bad)
 	}
+}
+
+// By a clock that is far behind, the environment's own etcd is still who its certificate says.
+func TestEtcdByAClockThatIsBehind(t *testing.T) {
+	id, err := FoundIdentity(testEnv, hostA, "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { // it begins in the year 2000
+		config, err := id.ClientTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pem := range [][]byte{id.Cert, id.CA} {
+			cert, err := parseCert(pem)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := config.Time(); !time.Now().Before(cert.NotBefore) || at.Before(cert.NotBefore) || at.After(cert.NotAfter) {
+				t.Errorf("%s is taken for %s with a certificate that begins at %s", time.Now(), at, cert.NotBefore)
+			}
+		}
+	})
 }
