@@ -16,14 +16,13 @@ import (
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
-// etcdFaults: etcd is slow, is compacted while a host is away, is full, and is away while a host boots. Containers of two hosts that have blocks talk all along, and what
+// etcdFaults: etcd is slow, is compacted while a host is away, and is full. Containers of two hosts that have blocks talk all along, and what
 // needs no etcd works: each test of them is a part of TestExternalEtcd, whose cluster has an etcd that one can do all of it to.
 func etcdFaults(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Container) {
 	t.Helper()
 	t.Run("Slow", func(t *testing.T) { etcdSlow(t, s, etcd, a, b) })
 	t.Run("Compacted", func(t *testing.T) { etcdCompacted(t, s, etcd, a, b) })
 	t.Run("OutOfSpace", func(t *testing.T) { etcdOutOfSpace(t, s, etcd, a, b) })
-	t.Run("Reboot", func(t *testing.T) { rebootWithoutEtcd(t, s, etcd, a, b.Host) })
 }
 
 // slowly lets a process work for 20 ms of each 200, until stop is called.
@@ -210,22 +209,4 @@ func etcdOutOfSpace(t *testing.T, s *suite, etcd etcdServer, a, b *testnet.Conta
 	t.Logf("figure: all facts %.1f s after the alarm was disarmed", time.Since(began).Seconds())
 	s.reach(t, a, told.Addr)
 	s.reach(t, start(t, h, mesh, "claimed", "--ip", "10.42.3.5"), a.Addr)
-}
-
-// rebootWithoutEtcd: a host boots while etcd is away. Its containers have their addresses, find their peers by what is on disk, and talk; so
-// does one that is new.
-func rebootWithoutEtcd(t *testing.T, s *suite, etcd etcdServer, a *testnet.Container, h *testnet.Host) {
-	back := start(t, h, mesh, "back", "--restart", "always")
-	s.reach(t, a, back.Addr)
-	etcd.stop(t)
-	defer etcd.start(t)
-	rebootHost(t, h)
-	s.reach(t, a, back.Addr)
-	if now := address(t, h, mesh, back.Name); now != back.Addr {
-		t.Errorf("it has %v instead of %v", now, back.Addr)
-	}
-	if _, err := back.Transfer(t.Context(), s.watch.Canary, a.Addr, megabyte); err != nil {
-		t.Error(err)
-	}
-	s.reach(t, start(t, h, mesh, "new"), a.Addr)
 }
