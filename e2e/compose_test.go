@@ -92,7 +92,8 @@ func (p *project) finds(t *testing.T, service, name string) {
 func TestComposeExternal(t *testing.T) {
 	s := shared(t)
 	file := example(t, "compose-external.yaml", s.Hosts[:2]...)
-	before := bridged(t, s)
+	settled(t, s)
+	before := footprint(t, s)
 	near, far := newProject(t, s.Hosts[0], file), newProject(t, s.Hosts[1], file)
 	near.run(t.Context(), t, "up", "-d", "web")
 	far.run(t.Context(), t, "up", "-d", "client")
@@ -109,7 +110,8 @@ func TestComposeExternal(t *testing.T) {
 func TestComposeOwn(t *testing.T) {
 	s := shared(t)
 	file := example(t, "compose-own.yaml", s.Hosts[:2]...)
-	before := bridged(t, s)
+	settled(t, s)
+	before := footprint(t, s)
 	near, far := newProject(t, s.Hosts[0], file), newProject(t, s.Hosts[1], file)
 	near.run(t.Context(), t, "up", "-d", "db")
 	far.run(t.Context(), t, "up", "-d", "web")
@@ -161,19 +163,4 @@ func (s *suite) published(t *testing.T, h *testnet.Host) {
 			return nil
 		})
 	})
-}
-
-// bridged is the footprint once each host has its bridge for the shared network, which a cluster that is just up may not have yet.
-func bridged(t *testing.T, s *suite) (before string) {
-	t.Helper()
-	eventually(t, "the bridges", func() error {
-		before = footprint(t, s)
-		for _, h := range s.Hosts {
-			if !strings.Contains(before, h.Name+" router link br-default") {
-				return fmt.Errorf("none on %s", h.Name)
-			}
-		}
-		return nil
-	})
-	return before
 }
