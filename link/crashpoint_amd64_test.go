@@ -14,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/internal/crashpoint"
 )
 
 const crashEnv = "MESHSEC_TEST_CRASH_LINK"
@@ -40,6 +42,9 @@ var (
 
 // crashChild is an agent's life: its first start, a network, two endpoints of which one ends again.
 func crashChild(dir string) error {
+	if err := crashpoint.Filter(); err != nil {
+		return err
+	}
 	host, err := openNamespace(filepath.Join(dir, "mst-host"))
 	if err != nil {
 		return err
@@ -93,10 +98,10 @@ func TestCrashPoints(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("namespaces need root")
 	}
-	whole := &tracer{}
+	whole := &crashpoint.Tracer{}
 	want := crashAt(t, whole)
-	n := len(whole.changes)
-	t.Logf("figure: %d crash points in the kernel, each before and after its effect: %s", n, strings.Join(whole.changes, ", "))
+	n := len(whole.Writes())
+	t.Logf("figure: %d crash points in the kernel, each before and after its effect: %s", n, strings.Join(whole.Writes(), ", "))
 	if n < 30 {
 		t.Errorf("only %d points", n)
 	}
@@ -110,9 +115,9 @@ func TestCrashPoints(t *testing.T) {
 		for _, done := range []bool{false, true} {
 			group.Go(func() error {
 				t.Run(fmt.Sprintf("%d-%v", end, done), func(t *testing.T) {
-					p := &tracer{end: end, done: done}
+					p := &crashpoint.Tracer{N: end, After: done}
 					if got := crashAt(t, p); got != want {
-						t.Errorf("killed at %s, it ends with\n%swant\n%s", p.changes[len(p.changes)-1], got, want)
+						t.Errorf("killed at %s, it ends with\n%swant\n%s", p.Writes()[end-1], got, want)
 					}
 				})
 				return nil
@@ -123,14 +128,15 @@ func TestCrashPoints(t *testing.T) {
 }
 
 // crashAt gives what the kernel holds when another agent has gone on.
-func crashAt(t *testing.T, p *tracer) string {
+func crashAt(t *testing.T, p *crashpoint.Tracer) string {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
 	w.host = w.namespace("mst-host")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), crashEnv+"="+w.dir), os.Stderr
-	if err := p.run(cmd); err != nil {
-		t.Fatal(err)
+	status, err := p.Run(cmd, nil)
+	if err != nil || p.N == 0 && status.ExitStatus() != 0 || p.N > 0 && (!status.Signaled() || len(p.Writes()) < p.N) {
+		t.Fatalf("it ended with status %#x after %d changes: %v", int(status), len(p.Writes()), err)
 	}
 	w.r = w.open()
 	// The driver's part, repeated by Docker, then rounds, also after the time for which a stranger is left alone.

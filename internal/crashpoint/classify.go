@@ -1,6 +1,6 @@
 //go:build linux && amd64
 
-package main
+package crashpoint
 
 import (
 	"encoding/binary"
@@ -18,15 +18,15 @@ const (
 	etcd        = "etcd"
 )
 
+// etcdPort is the port of etcd's members.
+const etcdPort = 2379
+
 // classifier tells of a system call whether it writes to etcd, disk or kernel.
 type classifier struct {
-	etcdPort int
-	sockets  map[string]string // by their links in /proc/PID/fd
+	sockets map[string]string // by their links in /proc/PID/fd
 }
 
-func newClassifier(etcdPort int) *classifier {
-	return &classifier{etcdPort: etcdPort, sockets: map[string]string{}}
-}
+func newClassifier() *classifier { return &classifier{sockets: map[string]string{}} }
 
 // classify describes the write that the thread is about to make; empty: it is none, or another process's than pid.
 func (c *classifier) classify(pid, tid int, r *unix.PtraceRegs) string {
@@ -39,6 +39,12 @@ func (c *classifier) classify(pid, tid int, r *unix.PtraceRegs) string {
 		return "disk: " + call
 	case "mount", "umount2":
 		return "kernel: " + call
+	case "openat":
+		var path [6]byte
+		if _, err := unix.PtracePeekData(tid, uintptr(r.Rsi), path[:]); err == nil && r.Rdx&unix.O_CREAT != 0 && string(path[:]) != "/proc/" {
+			return "disk: " + call
+		}
+		return ""
 	}
 	link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, r.Rdi))
 	if err != nil {
@@ -96,11 +102,11 @@ func (c *classifier) ask(pid, fd int) string {
 	}
 	switch a := peer.(type) {
 	case *unix.SockaddrInet4:
-		if a.Port == c.etcdPort {
+		if a.Port == etcdPort {
 			return etcd
 		}
 	case *unix.SockaddrInet6:
-		if a.Port == c.etcdPort {
+		if a.Port == etcdPort {
 			return etcd
 		}
 	}
