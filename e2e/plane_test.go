@@ -134,6 +134,16 @@ func (s *suite) changePlane(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	for _, h := range s.Hosts {
+		eventually(t, "the agent of "+h.Name, func() error {
+			var status control.Status
+			err := h.MeshsecJSON(t.Context(), &status, "status")
+			if err == nil && status.DataPlane == "none" {
+				err = fmt.Errorf("%v", status.Problems)
+			}
+			return err
+		})
+	}
 }
 
 // planeOf is the data plane that the host's agent says it has.
