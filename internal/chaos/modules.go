@@ -40,32 +40,35 @@ func moduleGone(ctx context.Context, r *rig, f Fault) error {
 	if err := os.WriteFile(withheld, []byte(conf.String()), 0o644); err != nil {
 		return err
 	}
-	var errs []error
-	for _, other := range r.nodes {
-		if other != n {
-			errs = append(errs, other.process.Pause())
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	errs = append(errs, testnet.Until(ctx, 20*time.Second, func() error {
-		for _, n := range r.nodes {
-			if _, err := n.host.Run(ctx, "sh", "-c", "ip xfrm policy flush; ip xfrm state flush"); err != nil {
-				return testnet.Final(err)
+	others := func(do func(*testnet.Process) error) error {
+		var errs []error
+		for _, other := range r.nodes {
+			if other != n {
+				errs = append(errs, do(other.process))
 			}
 		}
-		if out, err := exec.CommandContext(ctx, "sh", "-c", unload.String()).CombinedOutput(); err != nil {
-			return fmt.Errorf("unload %s: %w: %s", f.What, err, out)
-		}
-		return nil
-	}))
-	for _, other := range r.nodes {
-		if other != n {
-			errs = append(errs, other.process.Resume(ctx))
-		}
+		return errors.Join(errs...)
 	}
-	if err := errors.Join(errs...); err != nil {
+	wake := func(p *testnet.Process) error { return p.Resume(ctx) }
+	err := testnet.Until(ctx, time.Minute, func() error {
+		if err := others((*testnet.Process).Pause); err != nil {
+			return testnet.Final(err)
+		}
+		for _, n := range r.nodes {
+			if _, err := n.host.Run(ctx, "sh", "-c", "ip xfrm policy flush; ip xfrm state flush"); err != nil {
+				return testnet.Final(errors.Join(err, others(wake)))
+			}
+		}
+		out, err := exec.CommandContext(ctx, "sh", "-c", unload.String()).CombinedOutput()
+		if err != nil { // one that begins has an SA in a namespace of its own, to see whether that works, and has to come to its end
+			err = errors.Join(fmt.Errorf("unload %s: %w: %s", f.What, err, out), others(wake))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := others(wake); err != nil {
 		return err
 	}
 	return errors.Join(n.start(), n.says(ctx, func(s control.Status) bool {
