@@ -34,7 +34,7 @@ var reconnect = backoff.Config{BaseDelay: retryPause, Multiplier: 1.6, Jitter: 0
 func newClient(cfg Config) (*clientv3.Client, error) {
 	options := []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(cfg.Around.unary, failFast),
-		grpc.WithChainStreamInterceptor(cfg.Around.stream, failFastStream),
+		grpc.WithChainStreamInterceptor(cfg.Around.stream, failFastStream, tellWatch(cfg.opened)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 2 * time.Second}),
 	}
 	if cfg.TLS != nil && cfg.TLS.ServerName != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,22 +62,33 @@ func conformOtherCluster(t *testing.T, s *server) {
 	}
 }
 
+// backup copies the stopped server's data.
+func (s *server) backup(t testing.TB) (folder string) {
+	folder = filepath.Join(t.TempDir(), "backup")
+	if err := os.CopyFS(folder, os.DirFS(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// restore gives the stopped server the data of a backup.
+func (s *server) restore(t testing.TB, folder string) {
+	if err := errors.Join(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(folder))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func conformBackwards(t *testing.T, s *server) {
 	a := s.join(t, hostA)
 	s.stop()
-	backup := t.TempDir() + "/backup"
-	if err := os.CopyFS(backup, os.DirFS(s.dir)); err != nil {
-		t.Fatal(err)
-	}
+	backup := s.backup(t)
 	s.start(t)
 	s.put(t, hostB, hostKey(hostB), s.hostFact(t, hostB, "beta", 1))
 	e := testEndpoint(hostA, 1)
 	mustUpdate(t, a.cp, func(l *Local) { l.Endpoints[e.ID] = LocalEndpoint{Endpoint: e} })
 	a.await(t, "host and endpoint", func(snap *Snapshot) bool { return len(snap.Hosts) == 1 && snap.EndpointCount() == 1 })
 	s.stop()
-	if err := errors.Join(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(backup))); err != nil {
-		t.Fatal(err)
-	}
+	s.restore(t, backup)
 	s.start(t)
 	a.await(t, "the backup's state, with the own endpoint republished", func(snap *Snapshot) bool {
 		return len(snap.Hosts) == 0 && snap.EndpointCount() == 1

@@ -33,6 +33,7 @@ type Config struct {
 	Around Around
 
 	refuse func(host string) bool // whose server is not to be talked to
+	opened chan struct{}          // poked when a watch is opened
 }
 
 // pingEvery is how often the lease is kept alive, which also shows that etcd is there.
@@ -52,6 +53,7 @@ type Store struct {
 	health  health
 	refresh chan struct{}
 	lostCA  chan struct{} // etcd holds no authority that is known here
+	opened  chan struct{} // the client has opened a watch, perhaps on a new connection
 
 	alarmed      atomic.Bool  // etcd has refused a write because of an alarm, and has taken none since
 	aliveSeen    atomic.Int64 // the last revision of this host's alive key that was seen
@@ -93,11 +95,13 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 		prefix: Prefix(cfg.Environment), cp: cp, log: log,
 		refresh: make(chan struct{}, 1),
 		lostCA:  make(chan struct{}, 1),
+		opened:  make(chan struct{}, 1),
 
 		aliveChanged: make(chan struct{}, 1),
 		publish:      make(chan struct{}, 1),
 	}
 	cfg.refuse = func(host string) bool { _, out := s.Snapshot().Revoked[host]; return out }
+	cfg.opened = s.opened
 	s.cfg = cfg
 	s.urls.Store(&cfg.Endpoints)
 	s.own.init(cfg.Self)

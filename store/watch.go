@@ -27,10 +27,14 @@ type follower struct {
 	seed   maphash.Seed
 	hashes map[string]uint64 // key below the prefix → hash of the value that the Snapshot holds
 	listed time.Time
+	last   mark
 }
 
-// errStale ends a watch that can't be continued: only a list helps.
-var errStale = errors.New("etcd watch: compacted, or another history: listing again")
+// errStale and errCompacted end a watch that can't be continued: only a list helps.
+var (
+	errStale     = errors.New("etcd has another history than was seen before")
+	errCompacted = errors.New("etcd has compacted what was to come next")
+)
 
 // follow lists and watches, again and again.
 func (s *Store) follow(ctx context.Context) error {
@@ -47,7 +51,7 @@ func (s *Store) follow(ctx context.Context) error {
 			return nil
 		case err == nil:
 			continue
-		case errors.Is(err, errStale):
+		case errors.Is(err, errStale), errors.Is(err, errCompacted):
 			s.log.WithError(err).Debug("facts are listed again")
 		default:
 			s.failed(byList, err)
@@ -101,7 +105,18 @@ func (f *follower) session(ctx context.Context) error {
 			if !ok {
 				return errors.New("etcd watch ended")
 			}
+			select {
+			case <-f.opened: // before what another history tells is taken for this one's
+				if err := f.resumed(ctx); err != nil {
+					return err
+				}
+			default:
+			}
 			if err := f.take(r); err != nil {
+				return err
+			}
+		case <-f.opened:
+			if err := f.resumed(ctx); err != nil {
 				return err
 			}
 		case <-f.refresh:
@@ -117,7 +132,7 @@ func (f *follower) take(r clientv3.WatchResponse) error {
 	have := f.Snapshot()
 	switch err := r.Err(); {
 	case r.CompactRevision != 0:
-		return errStale
+		return errCompacted
 	case err != nil && temporary(err):
 		return f.unreachable(plainCause(err))
 	case err != nil:
@@ -138,6 +153,7 @@ func (f *follower) take(r clientv3.WatchResponse) error {
 			f.set(b, key, event.Kv)
 		}
 		b.next.Revision = max(b.next.Revision, event.Kv.ModRevision)
+		f.last = f.markOf(event.Kv, event.Type == mvccpb.DELETE)
 	}
 	f.swap(b)
 	return nil
@@ -156,11 +172,21 @@ func (f *follower) list(ctx context.Context) error {
 		poke(f.lostCA)
 		return err
 	}
-	if header.clusterID != have.ClusterID || header.revision < have.Revision {
+	history := f.goesOn(ctx)
+	switch {
+	case history == nil, errors.Is(history, errStale), errors.Is(history, errCompacted):
+	default:
+		return history
+	}
+	other := errors.Is(history, errStale)
+	if other || header.clusterID != have.ClusterID || header.revision < have.Revision {
 		f.own.forget() // what was written to another cluster, or after the backup was made
 	}
-	if have.isAfter(header.clusterID, header.revision) {
+	if other || have.isAfter(header.clusterID, header.revision) {
 		f.wentBack()
+	}
+	if last := f.latest(kvs); history != nil || last.revision > f.last.revision {
+		f.last = last
 	}
 	b := newBuilder(have)
 	first := len(f.hashes) == 0 // nothing of what we have was seen in etcd

@@ -21,6 +21,8 @@ import (
 type Environment struct {
 	// RemovalGrace is how long a removed host's claims are kept, for hosts made from now on. 0: the store's default.
 	RemovalGrace time.Duration
+	// LeaseTTL is that of hosts made from now on, which ask etcd for nothing for a quarter of it. 0: the store's default.
+	LeaseTTL time.Duration
 
 	t       testing.TB
 	config  store.EmbedConfig
@@ -78,6 +80,7 @@ type Host struct {
 	e         *Environment
 	endpoints []string
 	grace     time.Duration
+	lease     time.Duration
 	path      string
 	stop      func()
 }
@@ -90,7 +93,7 @@ func (e *Environment) Host(name string) *Host {
 
 func (e *Environment) host(id, name string, endpoints []string) *Host {
 	e.t.Helper()
-	h := &Host{e: e, ID: id, endpoints: endpoints, grace: e.RemovalGrace, path: filepath.Join(e.t.TempDir(), "checkpoint")}
+	h := &Host{e: e, ID: id, endpoints: endpoints, grace: e.RemovalGrace, lease: e.LeaseTTL, path: filepath.Join(e.t.TempDir(), "checkpoint")}
 	cert, key, err := e.ca.Issue(h.ID, name, time.Hour)
 	if err != nil {
 		e.t.Fatal(err)
@@ -123,7 +126,7 @@ func (h *Host) run() {
 		h.e.t.Fatal(err)
 	}
 	h.Store, err = store.Open(store.Config{Environment: Name, Endpoints: h.endpoints, TLS: tls, Self: h.ID,
-		ClaimGrace: claimGrace, RemovalGrace: h.grace}, h.Checkpoint, quiet())
+		ClaimGrace: claimGrace, RemovalGrace: h.grace, LeaseTTL: h.lease}, h.Checkpoint, quiet())
 	if err != nil {
 		h.e.t.Fatal(err)
 	}
