@@ -14,7 +14,7 @@ import (
 )
 
 // short is a limit for tests that wait for it to pass.
-const short = grace + 50*time.Millisecond
+const short = 50 * time.Millisecond
 
 func TestCase26AnswersBeforeTheBackend(t *testing.T) {
 	d := start(t, nil)

@@ -19,9 +19,6 @@ import (
 // maxBody bounds a request. The largest that dockerd sends, with a port map of hundreds, is some tens of kilobytes.
 const maxBody = 1 << 20
 
-// grace is the part of a call's limit that is kept for a backend to come back with its own error after its context ended.
-const grace = 100 * time.Millisecond
-
 // errLost: dockerd retries a call whose connection broke with a reader that is used up, so a retry has no body. Zero
 // values must not be made of it.
 var errLost = errors.New("request body lost (Docker retried after a plugin restart); please repeat")
@@ -58,7 +55,7 @@ func (s *Server) handler(c call) http.HandlerFunc {
 	}
 }
 
-// answer reads the request and runs the call, within the limit whatever the backend does.
+// answer reads the request and runs the call, whose context ends with the limit. The last word is said whatever the backend does.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, c call) (any, error) {
 	body, err := s.body(w, r)
 	if err != nil {
@@ -68,19 +65,19 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, c call) (any, er
 	if c.once {
 		parent = context.WithoutCancel(parent)
 	}
-	ctx, cancel := context.WithTimeout(parent, s.limit-grace)
+	ctx, cancel := context.WithTimeout(parent, s.limit)
 	done := make(chan result, 1)
 	s.calls.Go(func() {
 		defer cancel()
 		done <- s.guarded(ctx, c, body)
 	})
-	timer := time.NewTimer(s.limit)
+	timer := time.NewTimer(s.last)
 	defer timer.Stop()
 	select {
 	case res := <-done:
 		return res.reply, res.err
 	case <-timer.C:
-		return nil, fmt.Errorf("%s is not done within %v", c.method, s.limit)
+		return nil, fmt.Errorf("%s is not done within %v", c.method, s.last)
 	}
 }
 

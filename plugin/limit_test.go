@@ -37,7 +37,7 @@ func TestLimitHoldsAgainstTheDriver(t *testing.T) {
 	release := make(chan struct{})
 	f := &fake{hook: func(context.Context, string) error { <-release; return nil }}
 	s := New(socket(t), quiet(io.Discard), Options{})
-	s.limit = short
+	s.limit, s.last = short, 2*short
 	s.SetBackend(f, f)
 	d := serve(t, s)
 	status, _, text := d.ask(t, good[4].method, good[4].body)

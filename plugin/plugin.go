@@ -27,12 +27,16 @@ import (
 // manifest is the answer to Plugin.Activate, which only dockerds that found the socket by its name ask for.
 const manifest = `{"Implements":["NetworkDriver","IpamDriver"]}`
 
-// How long a call may take in all, the wait for a backend included. dockerd's own limit is 30 s or none. A Swarm's leader asks as soon
-// as the plugin listens, and again only after minutes, so with global scope calls wait longer.
+// How long a call may wait for a backend, for etcd and the like. A Swarm's leader asks as soon as the plugin listens, and again only
+// after minutes, so with global scope calls wait longer.
 const (
 	Limit       = 2 * time.Second
 	GlobalLimit = 20 * time.Second
 )
+
+// lastWord is when a call is answered whatever it is at: what it has to do in this machine's kernel may queue for long behind other
+// containers' beginnings, and is let finish. dockerd's own limit is 30 s or none.
+const lastWord = 25 * time.Second
 
 // Options are what a Server may be told. The zero value is good.
 type Options struct {
@@ -50,7 +54,8 @@ type Server struct {
 	log   *logrus.Entry
 	opts  Options
 	mux   sdk.Handler
-	limit time.Duration
+	limit time.Duration // of what a call waits for
+	last  time.Duration // of the call
 
 	mu      sync.Mutex
 	backend backend
@@ -72,7 +77,7 @@ func New(sock string, log *logrus.Entry, o Options) *Server {
 	if o.ConnectivityScope == "" {
 		o.ConnectivityScope = network.GlobalScope
 	}
-	s := &Server{sock: sock, log: log, opts: o, mux: sdk.NewHandler(manifest), limit: Limit, changed: make(chan struct{})}
+	s := &Server{sock: sock, log: log, opts: o, mux: sdk.NewHandler(manifest), limit: Limit, last: lastWord, changed: make(chan struct{})}
 	if o.Scope == network.GlobalScope {
 		s.limit = GlobalLimit
 	}

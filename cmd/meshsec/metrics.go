@@ -26,7 +26,7 @@ type metrics struct {
 func newMetrics(src control.Source) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "meshsec_plugin_call_seconds", Help: "Docker's calls to the plugin.",
-		Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3},
+		Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30},
 	}, []string{"method", "result"})}
 	m.registry.MustRegister(m.calls, views{src}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
