@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,17 @@ func TestCase19FiftyContainers(t *testing.T) {
 	for i := 0; i < each; i += 6 {
 		s.reach(t, all[i], all[each+i].Addr)
 		s.reach(t, all[each+i], all[i].Addr)
+	}
+	for _, h := range s.Hosts[:2] {
+		figures, err := metricsOf(h)
+		for line := range strings.Lines(figures) {
+			if strings.Contains(line, `bucket{method="NetworkDriver.Join",result="ok",le="1"`) {
+				t.Logf("figure: %s: %s", h.Name, line)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 	for host := range 2 {
 		remove(t, s.Hosts[host], names(host)...)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/meshsec/meshsec/internal/testnet"
 	"github.com/meshsec/meshsec/internal/testnet/leak"
+	"github.com/meshsec/meshsec/link"
 )
 
 const (
@@ -179,10 +180,21 @@ func (s *suite) joinAll(ctx context.Context, settings ...string) error {
 	for _, h := range s.Hosts {
 		group.Go(func() error {
 			// Docker takes --ip only where the subnet was given, with any driver.
-			return createMesh(ctx, h, "--subnet", "10.42.0.0/16")
+			if err := createMesh(ctx, h, "--subnet", "10.42.0.0/16"); err != nil {
+				return err
+			}
+			return bridged(ctx, h)
 		})
 	}
 	return group.Wait()
+}
+
+// bridged waits for the network's bridge, which the agent makes after its answer to Docker.
+func bridged(ctx context.Context, h *testnet.Host) error {
+	return testnet.Until(ctx, patience, func() error {
+		_, err := h.RunRouter(ctx, "ip", "link", "show", "dev", link.BridgeName("default"))
+		return err
+	})
 }
 
 // join installs the plugin on a further host with a token of the first.
