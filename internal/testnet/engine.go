@@ -50,6 +50,11 @@ func (e *Engine) CreateNetwork(ctx context.Context) error {
 	})
 }
 
+// Claim is the first call of `docker run --ip`: an answer without an error says that the address is this host's.
+func (e *Engine) Claim(ctx context.Context, addr netip.Addr) error {
+	return e.call(ctx, "IpamDriver.RequestAddress", map[string]any{"PoolID": e.pool, "Address": addr.String()}, nil)
+}
+
 // CreateEndpoint makes endpoint number i and returns as the plugin does, with its address in its pool.
 func (e *Engine) CreateEndpoint(ctx context.Context, i int) (netip.Prefix, error) {
 	var got struct{ Address string }
