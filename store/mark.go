@@ -35,6 +35,19 @@ func (f *follower) latest(kvs []*mvccpb.KeyValue) mark {
 	return f.markOf(slices.MaxFunc(kvs, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.ModRevision, b.ModRevision) }), false)
 }
 
+// holdAgainst says whether a list is of another history than what was seen before, and takes what it shows for the mark.
+func (f *follower) holdAgainst(ctx context.Context, kvs []*mvccpb.KeyValue) (other bool, err error) {
+	err = f.goesOn(ctx)
+	other = errors.Is(err, errStale)
+	if err != nil && !other && !errors.Is(err, errCompacted) {
+		return false, err
+	}
+	if last := f.latest(kvs); err != nil || last.revision > f.last.revision {
+		f.last = last
+	}
+	return other, nil
+}
+
 // resumed waits until etcd answers a watch again, and says whether what that shows goes on from what is known.
 func (f *follower) resumed(ctx context.Context) error {
 	for {

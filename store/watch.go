@@ -172,21 +172,15 @@ func (f *follower) list(ctx context.Context) error {
 		poke(f.lostCA)
 		return err
 	}
-	history := f.goesOn(ctx)
-	switch {
-	case history == nil, errors.Is(history, errStale), errors.Is(history, errCompacted):
-	default:
-		return history
+	other, err := f.holdAgainst(ctx, kvs)
+	if err != nil {
+		return err
 	}
-	other := errors.Is(history, errStale)
 	if other || header.clusterID != have.ClusterID || header.revision < have.Revision {
 		f.own.forget() // what was written to another cluster, or after the backup was made
 	}
 	if other || have.isAfter(header.clusterID, header.revision) {
 		f.wentBack()
-	}
-	if last := f.latest(kvs); history != nil || last.revision > f.last.revision {
-		f.last = last
 	}
 	b := newBuilder(have)
 	first := len(f.hashes) == 0 // nothing of what we have was seen in etcd
