@@ -240,6 +240,7 @@ func (id Identity) After(old Identity) Identity {
 		id.CA, id.CAFact, id.Founder = old.CA, old.CAFact, old.Founder
 		id.CAKey, id.Exported, id.Imported = old.CAKey, old.Exported, old.Imported
 		id.NextCA, id.NextKey = old.NextCA, old.NextKey
+		id.Member = old.Serves() // JOIN stays set where etcd has grown onto the host since; a founder has Endpoints from now on
 		if old.CASince.After(id.CASince) {
 			id.CASince = old.CASince
 		}

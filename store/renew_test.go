@@ -137,6 +137,53 @@ func TestATokenDoesNotTakeBackARenewal(t *testing.T) {
 	}
 }
 
+// TestATokenPutsNoMemberOut: JOIN stays set, so the same token is read at each start of a host that has become a member of the embedded
+// etcd meanwhile. That it was one in another environment means nothing.
+func TestATokenPutsNoMemberOut(t *testing.T) {
+	founder, err := FoundIdentity(testEnv, hostA, "alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := founder.Authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := NewCA(testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := func(ca CA, host string) Identity {
+		t.Helper()
+		token, err := ca.NewTokenFor(host, []string{"https://192.0.2.1:2379"}, "", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := JoinIdentity(token, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	client := joined(ca, hostB)
+	member := client
+	member.Member = true
+	for _, c := range []struct {
+		what     string
+		old, now Identity
+		serves   bool
+	}{
+		{"a client", client, client, false},
+		{"a member", member, client, true},
+		{"a member, with a newer token", member, joined(ca, hostB), true},
+		{"a founder", founder, joined(ca, hostA), true},
+		{"a member of another environment", member, joined(foreign, hostB), false},
+	} {
+		if got := c.now.After(c.old); got.Serves() != c.serves {
+			t.Errorf("%s: serves %v, want %v", c.what, got.Serves(), c.serves)
+		}
+	}
+}
+
 func TestAuthorityBundle(t *testing.T) {
 	ca, err := NewCA(testEnv)
 	if err != nil {
