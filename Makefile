@@ -46,9 +46,9 @@ check: ## format, vet, lint and unit tests; no Docker, under two minutes
 test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
-chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; DOCKER=1: with dockerds)
+chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)
 	@$(GO) build -o bin/chaos ./internal/chaos
-	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" $(if $(DOCKER),-docker)
+	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" -members "$(or $(MEMBERS),1)" $(if $(DOCKER),-docker)
 
 crash: setup plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)
 	@$(GO) build -o bin/chaos ./internal/chaos

@@ -18,11 +18,12 @@ type kind struct {
 	words       func(Fault) string
 	choose      []string                               // one of these becomes Fault.What
 	draw        func(rng *rand.Rand, hosts int) string // or what this says
-	spares      func(Fault) bool                       // says that this host has to be left alone
+	spares      func(Fault) bool                       // says that this host, which alone has etcd, has to be left alone
 	long        time.Duration                          // it may last this many times longer than others; 0: once
 	kernel      bool                                   // only where the kernel's data plane is in use
 	lab         bool                                   // only in the laboratory
 	docker      bool                                   // only where there are dockerds
+	members     bool                                   // only where etcd has several members
 }
 
 // etcdPort is a match of nft(8) for requests to the embedded etcd.
@@ -78,10 +79,19 @@ var kinds = map[string]kind{
 		takes: port, words: about("cable of %s pulled out"),
 	},
 	"etcd": {
-		begin: func(ctx context.Context, r *rig, f Fault) error { return r.cutEtcd(ctx, true) },
-		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.cutEtcd(ctx, false) },
-		takes: func(Fault) []string { return []string{"etcd"} },
-		words: func(Fault) string { return "the founder's etcd answers nobody else" },
+		begin: func(ctx context.Context, r *rig, f Fault) error { return r.cutFrom(ctx, 0, etcdPort, true) },
+		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.cutFrom(ctx, 0, etcdPort, false) },
+		takes: etcd, words: func(Fault) string { return "the founder's etcd answers nobody else" },
+	},
+	"member": {
+		begin: func(ctx context.Context, r *rig, f Fault) error { return r.cutFrom(ctx, f.Host, bothPorts, true) },
+		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.cutFrom(ctx, f.Host, bothPorts, false) },
+		takes: etcd, words: about("etcd's member on %s answers neither hosts nor members"), members: true, long: 2,
+	},
+	"quorum": {
+		begin: func(ctx context.Context, r *rig, f Fault) error { return r.cutMembers(ctx, true) },
+		lift:  func(ctx context.Context, r *rig, f Fault) error { return r.cutMembers(ctx, false) },
+		takes: etcd, words: func(Fault) string { return "etcd's members do not reach each other" }, members: true, long: 4,
 	},
 	"move": {
 		begin: func(ctx context.Context, r *rig, f Fault) error {
@@ -112,13 +122,13 @@ var kinds = map[string]kind{
 }
 
 // machine says what there is that may be broken besides.
-type machine struct{ kernel, lab, docker bool }
+type machine struct{ kernel, lab, docker, members bool }
 
 // kindNames are the kinds there are, in a fixed order.
 func kindNames(m machine) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(n string) bool {
 		k := kinds[n]
-		return k.kernel && !m.kernel || k.lab && !m.lab || k.docker && !m.docker
+		return k.kernel && !m.kernel || k.lab && !m.lab || k.docker && !m.docker || k.members && !m.members
 	})
 }
 
@@ -163,3 +173,4 @@ func about(format string) func(Fault) string {
 func nothing(Fault) []string { return nil }
 func agent(f Fault) []string { return []string{"agent " + name(f.Host)} }
 func port(f Fault) []string  { return []string{"port " + name(f.Host)} }
+func etcd(Fault) []string    { return []string{"etcd"} }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,7 @@ func main() {
 	seed := flag.Uint64("seed", 0, "of the first schedule, each further one has the next; 0: random")
 	n := flag.Int("n", 10, "schedules")
 	hosts := flag.Int("hosts", 3, "hosts, 2 to 50")
+	members := flag.Int("members", 1, "of the embedded etcd: 1, 3 or 5, and no more than hosts")
 	docker := flag.Bool("docker", false, "a dockerd on each host, which starts the containers")
 	plane := flag.String("dataplane", "auto", "the agents' DATAPLANE")
 	long := flag.Duration("soak", 0, "no schedules: containers that come and go under rekeying for so long, and whether anything is left")
@@ -37,15 +39,15 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts {
-		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-docker] [-dataplane auto|kernel|userspace] [-soak 30m | -points FIRST [-founder]]")
+	if flag.NArg() > 0 || *n < 1 || *hosts < 2 || *hosts > maxHosts || !slices.Contains([]int{1, 3, 5}, *members) || *members > *hosts || *point > 0 && *members > 1 {
+		fmt.Fprintln(os.Stderr, "usage: chaos [-seed S] [-n SCHEDULES] [-hosts 2..50] [-members 1|3|5] [-docker] [-dataplane auto|kernel|userspace] [-soak 30m] | chaos -points FIRST [-n STEP] [-founder]")
 		os.Exit(2)
 	}
 	err := testnet.Setup(ctx)
 	if err == nil {
 		err = testnet.Build(ctx)
 	}
-	o := options{hosts: *hosts, plane: *plane, docker: *docker, founder: *founder}
+	o := options{hosts: *hosts, members: *members, plane: *plane, docker: *docker, founder: *founder}
 	switch {
 	case err != nil:
 	case *point > 0:
@@ -79,7 +81,7 @@ func series(ctx context.Context, out io.Writer, o options, seed uint64, n int) (
 				return err
 			}
 		}
-		s := newSchedule(seed+uint64(i), o.hosts, machine{r.kernel, testnet.InLab(), o.docker})
+		s := newSchedule(seed+uint64(i), o.hosts, machine{r.kernel, testnet.InLab(), o.docker, o.members > 1})
 		took, err := r.run(ctx, s)
 		if ctx.Err() != nil {
 			return ctx.Err()

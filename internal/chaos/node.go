@@ -34,7 +34,7 @@ func newNode(ctx context.Context, h *testnet.Host, i int, o options) (*node, err
 	away[3] += 100
 	n := &node{host: h, engine: testnet.NewEngine(h), home: h.Addr, away: netip.AddrFrom4(away), control: control.NewClient(h.Path("/run/meshsec/meshsec.sock")),
 		// By the interface: the address may be another one when the agent starts again.
-		settings: []string{"ADVERTISE=eth0", "DATAPLANE=" + o.plane, "HOST_NAME=" + name(i)}}
+		settings: []string{"ADVERTISE=eth0", "DATAPLANE=" + o.plane, "HOST_NAME=" + name(i), fmt.Sprint("ETCD_MEMBERS=", max(1, o.members))}}
 	if !o.metrics {
 		n.settings = append(n.settings, "LISTEN=off")
 	}

@@ -76,6 +76,9 @@ func (r *rig) report(ctx context.Context, out io.Writer, s Schedule, err error) 
 	if _, ok := r.nodes[0].engine.(dockerd); ok {
 		also = " DOCKER=1"
 	}
+	if r.members > 1 {
+		also += fmt.Sprint(" MEMBERS=", r.members)
+	}
 	fmt.Fprintf(out, "%s%s\nrepeat it: make chaos SEED=%d N=1 HOSTS=%d%s\n\n", r.logs(60), r.dockerLogs(60), s.Seed, len(r.nodes), also)
 }
 

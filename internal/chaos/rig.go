@@ -17,8 +17,9 @@ import (
 
 // options say what the rig is made of.
 type options struct {
-	hosts int
-	plane string // DATAPLANE
+	hosts   int
+	members int    // of the embedded etcd, at most as many as hosts; 0: one
+	plane   string // DATAPLANE
 	// A dockerd on each host starts the containers. The attacker's has one for nothing.
 	docker bool
 	// The agents tell their metrics.
@@ -31,6 +32,7 @@ type rig struct {
 	*testnet.Cluster
 	nodes    []*node
 	kernel   bool // the kernel's data plane is in use everywhere
+	members  int  // of the embedded etcd
 	watch    *leak.Watch
 	attacker *attacker
 	traffic  *traffic
@@ -50,7 +52,7 @@ func newRig(ctx context.Context, o options, seed uint64) (_ *rig, err error) {
 		return nil, err
 	}
 	run, cancel := context.WithCancel(context.Background())
-	r := &rig{Cluster: c, stop: cancel, holders: &holders{of: map[netip.Addr]string{}}}
+	r := &rig{Cluster: c, members: max(1, o.members), stop: cancel, holders: &holders{of: map[netip.Addr]string{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())

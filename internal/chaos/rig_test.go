@@ -45,11 +45,21 @@ func needRoot(t *testing.T) {
 }
 
 // TestFiftySchedules: always the same fifty, so that a change that breaks one is noticed.
-func TestFiftySchedules(t *testing.T) { testSeries(t, options{hosts: 3}, 1, 50) }
+func TestFiftySchedules(t *testing.T) {
+	t.Parallel() // with the one below, which mostly waits
+	testSeries(t, options{hosts: 3}, 1, 50)
+}
 
 // TestTenSchedulesWithDockerds: likewise, and the dockerds are killed, too.
 func TestTenSchedulesWithDockerds(t *testing.T) {
 	testSeries(t, options{hosts: 3, docker: true}, 1, 10)
+}
+
+// TestSchedulesWithThreeMembers: two, after the embedded etcd has grown to three members. A host that had joined by a token
+// was no member any more when its agent was started again with that token.
+func TestSchedulesWithThreeMembers(t *testing.T) {
+	t.Parallel()
+	testSeries(t, options{hosts: 3, members: 3}, 1, 2)
 }
 
 // testSchedule runs one schedule, which failed once, on hosts of its own.
@@ -140,6 +150,36 @@ func TestHarnessCanFail(t *testing.T) {
 		if err := r.sameTables(t.Context()); err != nil {
 			t.Error(err)
 		}
+	})
+	t.Run("members of etcd that are lost", func(t *testing.T) {
+		left := r.nodes[1].host.Data("meshsec/etcd.left")
+		for _, c := range []struct {
+			members    int
+			do, undo   string
+			complaints []string
+		}{
+			{1, "true", "true", nil},
+			{3, "true", "true", []string{"h1 knows not 3 members", "h2 knows not 3 members"}},
+			{1, "mkdir " + left, "rmdir " + left, []string{"h2 was put out of the members of etcd"}},
+		} {
+			r.members = c.members
+			if _, err := r.nodes[1].host.Run(t.Context(), "sh", "-c", c.do); err != nil {
+				t.Fatal(err)
+			}
+			err := r.council(t.Context())
+			if (err == nil) != (c.complaints == nil) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			for _, want := range c.complaints {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is missing in: %v", want, err)
+				}
+			}
+			if _, err := r.nodes[1].host.Run(t.Context(), "sh", "-c", c.undo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.members = 1
 	})
 	t.Run("what does not heal", func(t *testing.T) {
 		if err := r.nodes[1].stop(t.Context(), unix.SIGKILL); err != nil {

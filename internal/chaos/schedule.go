@@ -18,7 +18,7 @@ type Schedule struct {
 type Fault struct {
 	Kind    string
 	At, For time.Duration
-	Host    int // from 0; 0 is the founder, which has the etcd
+	Host    int // from 0; 0 is the founder, which has the etcd, or its first member
 	Peer    int // the other host, where there is one
 	What    string
 }
@@ -46,7 +46,7 @@ func newSchedule(seed uint64, hosts int, m machine) Schedule {
 		case k.draw != nil:
 			f.What = k.draw(rng, hosts)
 		}
-		if k.spares != nil && k.spares(f) || slices.ContainsFunc(s.Faults, f.clashes) {
+		if k.spares != nil && !m.members && k.spares(f) || slices.ContainsFunc(s.Faults, f.clashes) {
 			continue
 		}
 		s.Faults = append(s.Faults, f)

@@ -27,7 +27,7 @@ func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
 func TestSchedulesKeepTheirBounds(t *testing.T) {
 	seen, overlaps := map[string]bool{}, false
 	for seed := range uint64(2000) {
-		s := newSchedule(seed, 3, machine{kernel: seed%2 == 0, lab: seed%4 == 0, docker: seed%4 == 0})
+		s := newSchedule(seed, 3, machine{kernel: seed%2 == 0, lab: seed%4 == 0, docker: seed%4 == 0, members: seed%8 == 0})
 		if len(s.Faults) < minFaults || len(s.Faults) > maxFaults {
 			t.Fatalf("seed %d: %d faults", seed, len(s.Faults))
 		}
@@ -46,7 +46,10 @@ func TestSchedulesKeepTheirBounds(t *testing.T) {
 			if (k.lab || k.docker) && seed%4 != 0 {
 				t.Errorf("seed %d: %s, which there can't be", seed, f)
 			}
-			if f.Kind == "move" && f.Host == 0 {
+			if k.members && seed%8 != 0 {
+				t.Errorf("seed %d: %s with one member", seed, f)
+			}
+			if f.Kind == "move" && f.Host == 0 && seed%8 != 0 {
 				t.Errorf("seed %d: the founder moves", seed)
 			}
 			for _, other := range s.Faults[:i] {

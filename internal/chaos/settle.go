@@ -34,11 +34,13 @@ func (r *rig) settle(ctx context.Context) error {
 	cancel()
 	r.took = nil
 	for _, c := range []struct {
-		what string
-		do   func(context.Context) error
-	}{{"reachable", r.reachable}, {"healthy", r.healthy}, {"same facts", r.sameFacts}, {"true facts", r.truth}, {"same tables", r.sameTables}} {
+		what  string
+		do    func(context.Context) error
+		limit time.Duration
+	}{{"reachable", r.reachable, limit}, {"healthy", r.healthy, limit}, {"same facts", r.sameFacts, limit},
+		{"true facts", r.truth, limit}, {"same tables", r.sameTables, limit}, {"members", r.council, grownUp}} {
 		began := time.Now()
-		errs = append(errs, testnet.Until(ctx, limit, func() error { return c.do(ctx) }))
+		errs = append(errs, testnet.Until(ctx, c.limit, func() error { return c.do(ctx) }))
 		r.took = append(r.took, fmt.Sprintf("%s %.1f", c.what, time.Since(began).Seconds()))
 	}
 	return errors.Join(errs...)

@@ -32,16 +32,6 @@ func (r *rig) cut(ctx context.Context, f Fault, proto string, off bool) error {
 	return do(ctx, b, a, proto)
 }
 
-// cutEtcd keeps all others from the founder's etcd.
-func (r *rig) cutEtcd(ctx context.Context, off bool) error {
-	for i := range r.nodes[1:] {
-		if err := r.cut(ctx, Fault{Host: i + 1, What: oneWay}, etcdPort, off); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // move gives the host another underlay address instead of the one that it has.
 func (n *node) move(ctx context.Context, to netip.Addr) error {
 	const script = `ip addr add %s/24 dev eth0 && ip addr del %s/24 dev eth0; ip route replace default via 172.30.0.254`
