@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +183,37 @@ func TestATokenPutsNoMemberOut(t *testing.T) {
 		if got := c.now.After(c.old); got.Serves() != c.serves {
 			t.Errorf("%s: serves %v, want %v", c.what, got.Serves(), c.serves)
 		}
+	}
+}
+
+// JOIN stays set, so each start takes the token again: of all that the host has become since, nothing may be lost.
+func TestTheSameTokenAgainChangesNothing(t *testing.T) {
+	ca, err := NewCA(testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := ca.NewToken([]string{"https://192.0.2.1:2379"}, "beta", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := JoinIdentity(token, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Router, old.Exported, old.Imported, old.Founder, old.Member = netip.MustParseAddr("100.127.0.1"), testTime, true, true, true
+	old.CAKey, old.CAFact, old.CASince = ca.Key, []byte("fact"), testTime
+	old.NextCA, old.NextKey = []byte("next"), ca.Key
+	for v, i := reflect.ValueOf(old), 0; i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("%s is not set here, so nothing is known of it", v.Type().Field(i).Name)
+		}
+	}
+	again, err := JoinIdentity(token, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.After(old); !reflect.DeepEqual(got, old) {
+		t.Errorf("got %+v, want %+v", got, old)
 	}
 }
 
