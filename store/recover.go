@@ -57,6 +57,7 @@ func (m *Membership) recover(ctx context.Context, lost []string) error {
 	if !m.Here() {
 		return errors.New(m.Problem())
 	}
+	m.turn(snap, id, false) // before who asked goes on: the agent may not have asked its own member so far
 	m.store.log.WithField("lost", strings.Join(lost, ", ")).Warn("the embedded etcd goes on with this host's member alone, as it was told")
 	return nil
 }

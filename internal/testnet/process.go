@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,31 +57,34 @@ func (p *Process) Output() string {
 
 // Signal sends sig to the process itself, not to the nsenter around it.
 func (p *Process) Signal(sig unix.Signal) error {
-	pid := p.cmd.Process.Pid
-	var children []string
-	err := Until(context.Background(), 10*time.Second, func() error { // one that was just started may not be there yet
-		list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		if err != nil {
-			return Final(err)
+	var children []int
+	err := Until(context.Background(), 10*time.Second, func() (err error) { // one that was just started may not be there yet
+		if children, err = p.children(); err == nil && len(children) == 0 {
+			err = fmt.Errorf("process %d has no child", p.cmd.Process.Pid)
 		}
-		if children = strings.Fields(string(list)); len(children) == 0 {
-			return fmt.Errorf("process %d has no child", pid)
-		}
-		return nil
-	})
-	if err != nil {
 		return err
-	}
+	})
 	for _, child := range children {
-		n, err := strconv.Atoi(child)
-		if err != nil {
-			return err
-		}
-		if err := unix.Kill(n, sig); err != nil {
-			return err
-		}
+		err = errors.Join(err, unix.Kill(child, sig))
 	}
-	return nil
+	return err
+}
+
+// children are what the nsenter around the process has started: the process.
+func (p *Process) children() (pids []int, err error) {
+	pid := p.cmd.Process.Pid
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil, Final(err)
+	}
+	for _, field := range strings.Fields(string(list)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, Final(err)
+		}
+		pids = append(pids, child)
+	}
+	return pids, nil
 }
 
 // Pause stops the process until Resume.
@@ -91,19 +95,32 @@ func (p *Process) Resume(ctx context.Context) error {
 	// nsenter stops itself when its child is stopped, and when it is continued it continues its child. Before, it would miss that.
 	pid := p.cmd.Process.Pid
 	err := Until(ctx, 10*time.Second, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return Final(err)
-		}
-		if _, state, ok := strings.Cut(string(stat), ") "); !ok || state[0] != 'T' {
+		stopped, err := isStopped(pid)
+		if err == nil && !stopped {
 			return fmt.Errorf("process %d is not paused", pid)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
-		return err
+		// Paused again right after a Resume, it was continued by the nsenter that was late.
+		children, listed := p.children()
+		for _, child := range children {
+			if stopped, failed := isStopped(child); stopped || failed != nil {
+				return err
+			}
+		}
+		return listed
 	}
 	return unix.Kill(pid, unix.SIGCONT)
+}
+
+func isStopped(pid int) (bool, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false, Final(err)
+	}
+	_, state, ok := strings.Cut(string(stat), ") ")
+	return ok && state[0] == 'T', nil
 }
 
 // Kill ends the process, paused or not, and the nsenter around it, without waiting for either.

@@ -55,7 +55,7 @@ func (m *Machine) receiveCookie(now time.Duration, d []byte) []Output {
 		return nil
 	}
 	if p.cookie == nil || now >= p.cookieUntil {
-		p.attempts--
+		p.attempts = max(p.attempts-1, 0) // news of addresses may have begun the count anew since the init
 		p.startAt = now
 	}
 	p.cookie, p.cookieUntil = cookie, now+cookieLife

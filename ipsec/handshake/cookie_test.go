@@ -129,3 +129,36 @@ func TestForgedCookie(t *testing.T) {
 		t.Error("a second cookie makes another init at once")
 	}
 }
+
+// News of where else a peer may be begins the count of attempts anew, also between an init and the cookie that it is answered with.
+func TestACookieAfterNewsOfAddresses(t *testing.T) {
+	w, a, b := newPairWorld(t, 1)
+	meet(t, a, b)
+	w.run(time.Minute)
+	w.block = func(_, _ *host, esp bool) bool { return esp } // so that the next init is asked for a cookie
+	a.boot()
+	w.run(500 * time.Millisecond)
+	var cookie recorded
+	w.tap = func(from, to netip.AddrPort, msg []byte) {
+		if msg[0] == typeCookie {
+			cookie = recorded{from, to, bytes.Clone(msg)}
+		}
+	}
+	w.block = func(from, _ *host, esp bool) bool { return esp || from == b }
+	a.boot()
+	w.run(100 * time.Millisecond)
+	if cookie.msg == nil {
+		t.Fatal("no cookie was sent")
+	}
+	p := a.m.peers["b"]
+	a.told(b, elsewhere)
+	if p.attempts != 0 {
+		t.Fatalf("%d attempts after the news", p.attempts)
+	}
+	a.receive(cookie.from, cookie.msg)
+	if p.cookie == nil || p.attempts < 0 {
+		t.Fatalf("cookie %x, %d attempts", p.cookie, p.attempts)
+	}
+	w.tap, w.block = nil, nil
+	meet(t, a, b)
+}
