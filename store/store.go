@@ -100,11 +100,6 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 		aliveChanged: make(chan struct{}, 1),
 		publish:      make(chan struct{}, 1),
 	}
-	cfg.refuse = func(host string) bool { _, out := s.Snapshot().Revoked[host]; return out }
-	cfg.opened = s.opened
-	s.cfg = cfg
-	s.urls.Store(&cfg.Endpoints)
-	s.own.init(cfg.Self)
 	saved, size, err := cp.loadWithTail(cfg.Environment)
 	if err != nil {
 		log.WithError(err).Warn("snapshot on disk not used, or not all of it")
@@ -112,6 +107,14 @@ func Open(cfg Config, cp *Checkpoint, log *logrus.Entry) (*Store, error) {
 	if saved == nil {
 		saved = &Snapshot{}
 	}
+	if cfg.Members > 0 { // since the token was made others have become members, and those of then may be gone
+		cfg.Endpoints = slices.Compact(slices.Sorted(slices.Values(slices.Concat(cfg.Endpoints, saved.MemberURLs()))))
+	}
+	cfg.refuse = func(host string) bool { _, out := s.Snapshot().Revoked[host]; return out }
+	cfg.opened = s.opened
+	s.cfg = cfg
+	s.urls.Store(&cfg.Endpoints)
+	s.own.init(cfg.Self)
 	s.keeper = &keeper{cp: cp, environment: cfg.Environment, kept: saved, tail: tail{path: cp.tailPath(), size: size, around: cp.around}}
 	s.snapshot.Store(saved)
 	s.trust.init(cfg.Environment, func() Identity { return cp.Local().Identity }, saved)
