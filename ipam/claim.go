@@ -138,8 +138,12 @@ func errExhausted(p store.LocalPool) error {
 	return fmt.Errorf("network %s has no free address left in %v", p.Network, p.Pool)
 }
 
-// takeStatic claims a single address in etcd and leases it.
+// takeStatic claims a single address in etcd and leases it. One that this host has not yet given up needs no claim.
 func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.AddrKey, who asker) error {
+	fresh := store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Static: true, Name: who.name, Container: who.id, Since: i.o.Now()}
+	if kept, err := i.takeKept(pool, k, fresh); kept || err != nil {
+		return err
+	}
 	owner, err := i.claimed(ctx, pool, func() (string, error) { return i.st.ClaimStatic(ctx, k) })
 	if err != nil {
 		return fmt.Errorf("address %v of network %s: %w", k.Addr, k.Network, err)
@@ -148,7 +152,7 @@ func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.Add
 		return errOwned(owner)
 	}
 	return i.cp.Update(func(l *store.Local) error {
-		if err := lease(l, pool, k, store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Static: true, Name: who.name, Container: who.id, Since: i.o.Now()}); err != nil {
+		if err := lease(l, pool, k, fresh); err != nil {
 			return err
 		}
 		if _, own := l.Statics[k]; !own {
@@ -156,4 +160,20 @@ func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.Add
 		}
 		return nil
 	})
+}
+
+// takeKept leases a single address whose claim is still this host's: its release waits for etcd. Not one that etcd gives to another host.
+func (i *IPAM) takeKept(pool store.LocalPool, k store.AddrKey, fresh store.Lease) (kept bool, err error) {
+	snap := i.st.Snapshot()
+	if claim, claimed := snap.Statics[k]; claimed && claim.Host != i.self {
+		return false, nil
+	}
+	err = i.cp.Update(func(l *store.Local) error {
+		if _, kept = l.Statics[k]; !kept || l.Leases[k].Freed.IsZero() {
+			kept = false
+			return nil
+		}
+		return lease(l, pool, k, fresh)
+	})
+	return kept, err
 }

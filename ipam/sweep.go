@@ -17,6 +17,7 @@ func (i *IPAM) sweep() error {
 			delete(i.asked, id)
 		}
 	}
+	healthy, _ := i.st.Healthy()
 	return i.cp.Update(func(l *store.Local) error {
 		for _, p := range l.Pools {
 			if !p.Confirmed && now.Sub(p.Since) >= unconfirmed && errHere(l, p.Network) == nil {
@@ -34,9 +35,10 @@ func (i *IPAM) sweep() error {
 				continue
 			}
 			switch {
-			case lease.Freed.IsZero() && now.Sub(lease.Since) >= unconfirmed,
-				lease.Static && !lease.Freed.IsZero(): // freed while an endpoint had it, which has gone since
-				free(l, k, lease, now)
+			case lease.Freed.IsZero() && now.Sub(lease.Since) >= unconfirmed:
+				free(l, k, lease, now, true)
+			case lease.Static && !lease.Freed.IsZero(): // freed without etcd, or while an endpoint had it, which has gone since
+				free(l, k, lease, now, healthy)
 			case !lease.Freed.IsZero() && now.Sub(lease.Freed) >= memory:
 				delete(l.Leases, k)
 			}
