@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,11 +100,12 @@ func (r *rig) meet(ctx context.Context) error {
 	if len(r.nodes) <= fewHosts {
 		return nil
 	}
-	var script strings.Builder
-	for _, n := range r.nodes {
-		fmt.Fprintf(&script, "ip neigh replace %s lladdr %s dev eth0 nud permanent\n", n.home, n.mac)
-	}
-	for _, n := range r.nodes {
+	for i, n := range r.nodes {
+		var script strings.Builder
+		// Not its own: what still comes for an address that it has moved away from, it would send on, to itself.
+		for _, other := range slices.Concat(r.nodes[:i], r.nodes[i+1:]) {
+			fmt.Fprintf(&script, "ip neigh replace %s lladdr %s dev eth0 nud permanent\n", other.home, other.mac)
+		}
 		if _, err := n.host.Run(ctx, "sh", "-c", script.String()); err != nil {
 			return err
 		}
