@@ -44,7 +44,7 @@ func TestRestartOfMany(t *testing.T) {
 	reached := func() {
 		t.Helper()
 		for _, name := range names {
-			err := testnet.Until(ctx, 5*time.Minute, func() error {
+			err := testnet.Until(ctx, 3*time.Minute, func() error {
 				c, err := h.Container(ctx, mesh, name)
 				if err == nil {
 					_, err = peer.Ping(ctx, s.watch.Canary, c.Addr, 1)
@@ -52,7 +52,8 @@ func TestRestartOfMany(t *testing.T) {
 				return err
 			})
 			if err != nil {
-				t.Fatalf("%s: %v", name, err)
+				state, _ := h.Docker(ctx, "inspect", "--format", "{{json .State}} {{json .NetworkSettings.Networks}}", name)
+				t.Fatalf("%s: %v\n%s", name, err, state)
 			}
 		}
 	}
