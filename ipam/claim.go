@@ -138,11 +138,13 @@ func errExhausted(p store.LocalPool) error {
 	return fmt.Errorf("network %s has no free address left in %v", p.Network, p.Pool)
 }
 
-// takeStatic claims a single address in etcd and leases it. One that this host has not yet given up needs no claim.
+// takeStatic claims a single address in etcd and leases it. Without etcd it is one that this host has not yet given up.
 func (i *IPAM) takeStatic(ctx context.Context, pool store.LocalPool, k store.AddrKey, who asker) error {
 	fresh := store.Lease{Kind: store.LeaseEndpoint, PoolID: pool.ID, Static: true, Name: who.name, Container: who.id, Since: i.o.Now()}
-	if kept, err := i.takeKept(pool, k, fresh); kept || err != nil {
-		return err
+	if healthy, _ := i.st.Healthy(); !healthy { // etcd knows better if it has gone back
+		if kept, err := i.takeKept(pool, k, fresh); kept || err != nil {
+			return err
+		}
 	}
 	owner, err := i.claimed(ctx, pool, func() (string, error) { return i.st.ClaimStatic(ctx, k) })
 	if err != nil {
