@@ -68,9 +68,15 @@ type cluster struct {
 	scope     string // of the driver
 }
 
+// The IDs of the two hosts. By them a host chooses where it looks for a block: with these not where the traces ask for a single address.
+const (
+	firstHost  = "aaaaaaaaaaaaaaaa"
+	secondHost = "bbbbbbbbbbbbbbbb"
+)
+
 func startCluster(t *testing.T) cluster {
 	t.Helper()
-	id, err := store.FoundIdentity("replay", "", "a")
+	id, err := store.FoundIdentity("replay", firstHost, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +104,11 @@ func (c cluster) second(t *testing.T) cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := store.NewHostID()
-	cert, key, err := ca.Issue(host, "b", time.Hour)
+	cert, key, err := ca.Issue(secondHost, "b", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.id = store.Identity{Environment: c.id.Environment, HostID: host, HostName: "b", Cert: cert, Key: store.Secret{Bytes: key}, CA: c.id.CA}
+	c.id = store.Identity{Environment: c.id.Environment, HostID: secondHost, HostName: "b", Cert: cert, Key: store.Secret{Bytes: key}, CA: c.id.CA}
 	return c
 }
 
