@@ -171,8 +171,7 @@ func (i *IPAM) takeKept(pool store.LocalPool, k store.AddrKey, fresh store.Lease
 		return false, nil
 	}
 	err = i.cp.Update(func(l *store.Local) error {
-		if _, kept = l.Statics[k]; !kept || l.Leases[k].Freed.IsZero() {
-			kept = false
+		if _, kept = l.Statics[k]; !kept {
 			return nil
 		}
 		return lease(l, pool, k, fresh)

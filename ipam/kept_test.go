@@ -39,6 +39,7 @@ func TestAStaticAddressComesBackWithoutEtcd(t *testing.T) {
 	e := teststore.New(t)
 	r, id, wire := rebooted(t, e, addr)
 	r.sweep()
+	r.mustAddress(id, addr) // whose answer is lost
 	got := r.mustAddress(id, addr)
 	r.endpoint(id, "web", got)
 	_, err := r.address(id, addr)

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// drain bounds the wait for calls in progress when the server stops. dockerd kills a plugin 10 s after SIGTERM.
+// drain bounds the wait for calls in progress when the server stops, in which those that wait for something come to their end. dockerd
+// kills a plugin 10 s after SIGTERM, so one that queues in the kernel for longer is cut off.
 const drain = Limit + time.Second
 
 // dialTimeout bounds the question whether somebody listens on a socket's file; a full backlog would block the dial.

@@ -44,7 +44,7 @@ func (s *Store) ClaimBlock(ctx context.Context, k BlockKey) (owner string, err e
 			return owner, nil
 		}
 		noNewer := clientv3.Compare(clientv3.ModRevision(statics), "<", r.Header.Revision+1).WithPrefix()
-		owner, again, err := s.claim(ctx, blockKey(k), noNewer)
+		owner, again, err := s.claim(ctx, before, blockKey(k), noNewer)
 		if err != nil || !again {
 			return owner, err
 		}
@@ -85,7 +85,7 @@ func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err e
 		if owner := s.holder(ctx, staticKey(k), r.Header.Revision); owner != "" {
 			return owner, nil
 		}
-		owner, again, err := s.claim(ctx, staticKey(k), unchanged)
+		owner, again, err := s.claim(ctx, before, staticKey(k), unchanged)
 		if err != nil || !again {
 			return owner, err
 		}
@@ -93,9 +93,9 @@ func (s *Store) ClaimStatic(ctx context.Context, k AddrKey) (owner string, err e
 	return "", s.unreachable("no answer in time")
 }
 
-// claim creates the claim if it is absent, its network exists and the condition holds; again: the condition did not. An
+// claim creates the claim if it is absent, its network exists and the condition holds; again: it did not, or etcd was restored. An
 // own claim that is there already is written anew: that undoes a release of it that may be on its way.
-func (s *Store) claim(ctx context.Context, k factKey, condition clientv3.Cmp) (owner string, again bool, err error) {
+func (s *Store) claim(ctx context.Context, before *Snapshot, k factKey, condition clientv3.Cmp) (owner string, again bool, err error) {
 	if err := errors.Join(s.Removed(), s.Twin()); err != nil {
 		return "", false, err
 	}
@@ -131,7 +131,8 @@ func (s *Store) claim(ctx context.Context, k factKey, condition clientv3.Cmp) (o
 	}
 	s.own.wrote(epoch, key, value, r.Header.Revision)
 	poke(s.publish) // it looks after the claim that never gets into the Checkpoint
-	return s.cfg.Self, false, nil
+	again, err = s.tookPlace(ctx, before, k)
+	return s.cfg.Self, again, err
 }
 
 // network reads a network's fact from the Snapshot, or from etcd where the Snapshot does not have it yet.

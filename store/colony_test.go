@@ -29,7 +29,8 @@ type settler struct {
 	fact  Host
 	size  int
 	group *Membership
-	halt  func() // ends it, as a signal to its agent does; its disk stays
+	halt  func()          // ends it, as a signal to its agent does; its disk stays
+	over  <-chan struct{} // closed when its Membership has ended
 }
 
 // growth is what changes of the members get: they are several, with a pause after each that was not possible yet.
@@ -127,7 +128,13 @@ func (h *settler) start(t *testing.T) {
 	done := make(chan error, 2)
 	store, group := h.Store, h.group
 	go func() { done <- store.Run(ctx) }()
-	go func() { done <- group.Run(ctx) }()
+	over := make(chan struct{})
+	h.over = over
+	go func() {
+		err := group.Run(ctx)
+		close(over)
+		done <- err
+	}()
 	h.SetHost(h.fact)
 	ended := false
 	h.halt = func() {
@@ -201,10 +208,16 @@ func (h *settler) saved(t *testing.T) {
 	eventually(t, "the snapshot on disk", func() bool { return len(h.cp.OtherMembers(testEnv)) >= 2 })
 }
 
-// returns waits until the host's own member serves.
+// returns waits until the host's own member serves. An agent whose member is broken for good ends, and is started anew.
 func (h *settler) returns(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(growth); ; <-time.After(10 * time.Millisecond) {
+		select {
+		case <-h.over:
+			h.halt()
+			h.start(t)
+		default:
+		}
 		e := h.group.now.Load()
 		if e != nil && e.Serving() {
 			return

@@ -189,6 +189,22 @@ func conformCompaction(t *testing.T, s *server) {
 		t.Fatal(err)
 	}
 	a.await(t, "the last value", func(snap *Snapshot) bool { return snap.Hosts[hostB].Name == "beta19" })
+	// Others write as well and compact, while here nothing changes: what was listed since can still be held against etcd.
+	for range 20 {
+		r, err := c.Put(callCtx(t), "/other/key", "value")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = r.Header.Revision
+	}
+	if _, err := c.Compact(callCtx(t), last); err != nil {
+		t.Fatal(err)
+	}
+	a.Refresh()
+	eventually(t, "another list", func() bool { return a.Snapshot().Revision >= last })
+	if err := a.goesOn(callCtx(t), a.Snapshot()); err != nil {
+		t.Error(err)
+	}
 }
 
 func conformLease(t *testing.T, s *server) {

@@ -10,6 +10,8 @@ import (
 const (
 	// catchUp bounds the wait for the Snapshot to show what etcd has shown already.
 	catchUp = time.Second
+	// claimLook is how often the Snapshot is looked at meanwhile.
+	claimLook = 5 * time.Millisecond
 	// restoreQuiet is how long nothing is claimed in an etcd that has lost what was there before: this host may not have seen
 	// all of it, and those whose claims it was put them back meanwhile.
 	restoreQuiet = 5 * time.Second
@@ -34,6 +36,21 @@ func (s *Store) quiet(ctx context.Context, before *Snapshot, header *pb.Response
 	}
 }
 
+// newer waits for another Snapshot than before, but not for long: what stood against a claim may be seen in it.
+func (s *Store) newer(ctx context.Context, before *Snapshot) {
+	ctx, cancel := context.WithTimeout(ctx, 10*claimLook)
+	defer cancel()
+	ticker := time.NewTicker(claimLook)
+	defer ticker.Stop()
+	for s.Snapshot() == before {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // wentBack notes that etcd has lost what this host has seen in it.
 func (s *Store) wentBack() {
 	now := time.Now()
@@ -51,7 +68,7 @@ func (s *Snapshot) isAfter(cluster uint64, revision int64) bool {
 func (s *Store) holder(ctx context.Context, k factKey, revision int64) (owner string) {
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
-	ticker := time.NewTicker(5 * time.Millisecond)
+	ticker := time.NewTicker(claimLook)
 	defer ticker.Stop()
 	for {
 		snap := s.Snapshot()

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
+	"hash/crc32"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -17,41 +18,61 @@ import (
 // mark is one change as etcd has shown it. Whether etcd still has it tells a history that goes on from another one: revisions don't,
 // for an etcd that was restored from a backup is soon past those that were seen before.
 type mark struct {
-	key      string // with the prefix; empty: nothing was seen yet
-	revision int64
-	gone     bool   // by a deletion
-	hash     uint64 // of the value
+	Key      string `json:"key"` // with the prefix; empty: nothing was seen yet
+	Revision int64  `json:"revision"`
+	Gone     bool   `json:"gone,omitempty"` // by a deletion
+	Sum      uint32 `json:"sum"`            // of the value
+	At       int64  `json:"at"`             // the last revision at which it was seen to be so, for that of the change may be compacted
 }
 
-func (f *follower) markOf(kv *mvccpb.KeyValue, gone bool) mark {
-	return mark{string(kv.Key), kv.ModRevision, gone, maphash.Bytes(f.seed, kv.Value)}
+func markOf(kv *mvccpb.KeyValue, gone bool) mark {
+	return mark{string(kv.Key), kv.ModRevision, gone, crc32.ChecksumIEEE(kv.Value), kv.ModRevision}
 }
 
-// latest is the mark of what was changed last of what was listed.
-func (f *follower) latest(kvs []*mvccpb.KeyValue) mark {
-	if len(kvs) == 0 {
-		return mark{}
+// latest is the mark of what was changed last of what was listed at a revision, or that of a deletion which came after it.
+func latest(kvs []*mvccpb.KeyValue, before mark, revision int64) (last mark) {
+	if len(kvs) > 0 {
+		last = markOf(slices.MaxFunc(kvs, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.ModRevision, b.ModRevision) }), false)
 	}
-	return f.markOf(slices.MaxFunc(kvs, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.ModRevision, b.ModRevision) }), false)
+	if before.Gone && before.Revision > last.Revision {
+		last = before
+	}
+	last.At = revision
+	return last
 }
 
-// holdAgainst says whether a list is of another history than what was seen before, and takes what it shows for the mark.
-func (f *follower) holdAgainst(ctx context.Context, kvs []*mvccpb.KeyValue) (other bool, err error) {
-	err = f.goesOn(ctx)
-	other = errors.Is(err, errStale)
-	if err != nil && !other && !errors.Is(err, errCompacted) {
+// holdAgainst says whether a list is of another history than what was seen before, and gives the mark that it leaves.
+func (f *follower) holdAgainst(ctx context.Context, kvs []*mvccpb.KeyValue, revision int64) (other bool, next mark, err error) {
+	have := f.Snapshot()
+	switch err := f.goesOn(ctx, have); {
+	case errors.Is(err, errStale):
+		return true, latest(kvs, mark{}, revision), nil
+	case err != nil && !errors.Is(err, errCompacted):
+		return false, mark{}, err
+	}
+	return false, latest(kvs, have.mark, revision), nil
+}
+
+// tookPlace says whether a claim that etcd has just taken from this host was made in the history that the Snapshot of before it is of: etcd
+// may have been restored while it was on its way, and another host's claim be lost in it. again: it was not, and is given up.
+func (s *Store) tookPlace(ctx context.Context, before *Snapshot, k factKey) (again bool, err error) {
+	switch err = s.goesOn(ctx, before); {
+	case errors.Is(err, errStale):
+		s.own.unpin(k.String(), time.Now())
+		s.wentBack()
+		poke(s.publish)
+	case !errors.Is(err, errCompacted):
 		return false, err
 	}
-	if last := f.latest(kvs); err != nil || last.revision > f.last.revision {
-		f.last = last
-	}
-	return other, nil
+	s.Refresh()
+	s.newer(ctx, before)
+	return true, nil
 }
 
 // resumed waits until etcd answers a watch again, and says whether what that shows goes on from what is known.
 func (f *follower) resumed(ctx context.Context) error {
 	for {
-		err := f.goesOn(ctx)
+		err := f.goesOn(ctx, f.Snapshot())
 		if err == nil {
 			f.reached(byList)
 		}
@@ -62,17 +83,18 @@ func (f *follower) resumed(ctx context.Context) error {
 	}
 }
 
-// goesOn asks whether etcd's history is the one of the mark: nil, errStale, errCompacted, or why etcd did not say.
-func (f *follower) goesOn(ctx context.Context) error {
-	if f.last.key == "" {
+// goesOn asks whether etcd's history goes on from that of a Snapshot: nil, errStale, errCompacted, or why etcd did not say.
+func (s *Store) goesOn(ctx context.Context, have *Snapshot) error {
+	m := have.mark
+	if m.Key == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var r *clientv3.GetResponse
 	var refused error
-	err := f.call(ctx, func(ctx context.Context) (err error) {
-		r, err = f.client.Get(ctx, f.last.key, clientv3.WithRev(f.last.revision))
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		r, err = s.client.Get(ctx, m.Key, clientv3.WithRev(m.At))
 		if errors.Is(err, rpctypes.ErrFutureRev) || errors.Is(err, rpctypes.ErrCompacted) {
 			refused, err = err, nil
 		}
@@ -83,12 +105,14 @@ func (f *follower) goesOn(ctx context.Context) error {
 		return err
 	case errors.Is(refused, rpctypes.ErrCompacted):
 		return errCompacted
-	case refused != nil || r.Header.ClusterId != f.Snapshot().ClusterID:
+	case refused != nil || r.Header.ClusterId != have.ClusterID:
 		return errStale
-	case f.last.gone && len(r.Kvs) == 0:
+	case m.Gone && len(r.Kvs) == 0:
 		return nil
-	case len(r.Kvs) == 1 && f.markOf(r.Kvs[0], false) == f.last:
-		return nil
+	case !m.Gone && len(r.Kvs) == 1:
+		if have := markOf(r.Kvs[0], false); have.Revision == m.Revision && have.Sum == m.Sum {
+			return nil
+		}
 	}
 	return errStale
 }

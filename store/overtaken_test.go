@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -54,4 +55,75 @@ func TestARestoredEtcdThatHasOvertaken(t *testing.T) {
 	}
 	observer.Wait("the host's endpoint", func() bool { _, there := observer.Store.Snapshot().Endpoint(lost); return there })
 	h.Wait("what the backup has", func() bool { return h.Store.Snapshot().EndpointCount() == 2 })
+}
+
+// A host that was away while another one's claim was made, and while etcd was restored from a backup of before that and has overtaken what
+// the host knows, does not get the same address: neither by a claim that was on its way meanwhile, nor at once afterwards.
+func TestNoClaimInARestoredEtcdThatHasOvertaken(t *testing.T) {
+	t.Parallel()
+	env := teststore.New(t)
+	env.LeaseTTL = time.Hour
+	other, away := env.WiredHost("other")
+	busy, hands := env.WiredHost("busy")
+	h, wire := env.WiredHost("host")
+	network := store.Network{V: store.Version, Name: "default", Pool: netip.MustParsePrefix("10.42.0.0/16"), Gateway: netip.MustParseAddr("10.42.0.1"), BlockLen: 26}
+	if _, err := h.Store.CreateNetwork(t.Context(), network); err != nil {
+		t.Fatal(err)
+	}
+	base := env.Backup()
+	for _, host := range []*teststore.Host{other, busy, h} {
+		put(t, host, 1, "newer")
+	}
+	wire.Cut()
+	k := store.AddrKey{Network: "default", Addr: netip.MustParseAddr("10.42.0.9")}
+	claim := func(by *teststore.Host) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		return by.Store.ClaimStatic(ctx, k)
+	}
+	if owner, err := claim(other); err != nil || owner != other.ID {
+		t.Fatal(owner, err)
+	}
+	mustKeep(t, other, k)
+	away.Cut()
+	hands.Cut()
+	env.Restore(base)
+	hands.Heal()
+	for n := range 60 {
+		put(t, busy, 2, fmt.Sprint("busy", n))
+	}
+	done := make(chan string, 1)
+	go func() {
+		for {
+			owner, err := claim(h)
+			if err == nil {
+				done <- owner
+				return
+			}
+			if ok, _ := h.Store.Healthy(); ok { // it knows by now
+				away.Heal()
+			}
+		}
+	}()
+	wire.Heal()
+	select {
+	case owner := <-done:
+		if owner != other.ID {
+			t.Errorf("host %s (%s) has what %s has", owner, h.ID, other.ID)
+		}
+	case <-time.After(time.Minute):
+		t.Error("no answer whose it is")
+	}
+}
+
+// mustKeep writes a claim down as its owner does.
+func mustKeep(t *testing.T, h *teststore.Host, k store.AddrKey) {
+	t.Helper()
+	err := h.Checkpoint.Update(func(l *store.Local) error {
+		l.Statics[k] = store.Claim{Since: time.Now()}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -28,6 +28,7 @@ type savedHead struct {
 	Revision    int64     `json:"revision"`
 	ClusterID   uint64    `json:"cluster_id"`
 	Taken       time.Time `json:"taken"`
+	Mark        mark      `json:"mark,omitzero"`
 }
 
 type savedFact struct {
@@ -97,7 +98,7 @@ func (k *keeper) note(snap *Snapshot) error {
 	if k.tail.file == nil || snap.Empty() || snap.FromDisk {
 		return nil
 	}
-	c := change{Revision: snap.Revision, ClusterID: snap.ClusterID, Taken: snap.Taken}
+	c := change{Revision: snap.Revision, ClusterID: snap.ClusterID, Taken: snap.Taken, Mark: snap.mark}
 	var errs []error
 	snap.since(k.kept, func(key factKey, fact any) {
 		saved, err := saved(key, fact)
@@ -133,7 +134,7 @@ func (c *Checkpoint) saveSnapshot(environment, base string, snap *Snapshot) erro
 	var out bytes.Buffer
 	packed, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // a level that exists
 	lines := json.NewEncoder(packed)
-	err := lines.Encode(savedHead{savedVersion, environment, base, snap.Revision, snap.ClusterID, snap.Taken})
+	err := lines.Encode(savedHead{savedVersion, environment, base, snap.Revision, snap.ClusterID, snap.Taken, snap.mark})
 	snap.since(&Snapshot{}, func(k factKey, fact any) {
 		line, encodeErr := saved(k, fact)
 		if encodeErr == nil {
@@ -180,7 +181,7 @@ func (c *Checkpoint) loadWithTail(environment string) (snap *Snapshot, size int6
 	if head.V != savedVersion || head.Environment != environment {
 		return fail(fmt.Errorf("of version %d and environment %q", head.V, head.Environment))
 	}
-	b := newBuilder(&Snapshot{Revision: head.Revision, ClusterID: head.ClusterID, Taken: head.Taken, FromDisk: true})
+	b := newBuilder(&Snapshot{Revision: head.Revision, ClusterID: head.ClusterID, Taken: head.Taken, FromDisk: true, mark: head.Mark})
 	for {
 		var fact savedFact
 		err := lines.Decode(&fact)
@@ -193,7 +194,7 @@ func (c *Checkpoint) loadWithTail(environment string) (snap *Snapshot, size int6
 		b.set(fact.Key, fact.Value)
 	}
 	size, err = readTail(c.tailPath(), head.Base, func(c change) {
-		b.next.Revision, b.next.ClusterID, b.next.Taken = c.Revision, c.ClusterID, c.Taken
+		b.next.Revision, b.next.ClusterID, b.next.Taken, b.next.mark = c.Revision, c.ClusterID, c.Taken, c.Mark
 		for _, fact := range c.Facts {
 			if fact.Value == nil {
 				b.remove(fact.Key)

@@ -30,6 +30,8 @@ type Snapshot struct {
 	Members []Member          // of the embedded etcd, sorted by host ID; empty: not known, or an etcd of the operator's own
 	CA      []byte            // certificate of the environment's authority, DER; nil: none
 	Bad     map[string]string // key below Prefix → why its value is ignored
+
+	mark mark // the latest change in it
 }
 
 // Empty says that there are no facts yet, neither from etcd nor from disk: nothing may be added or removed by it.

@@ -30,6 +30,7 @@ type change struct {
 	Revision  int64       `json:"revision"`
 	ClusterID uint64      `json:"cluster_id"`
 	Taken     time.Time   `json:"taken"`
+	Mark      mark        `json:"mark,omitzero"`
 	Facts     []savedFact `json:"facts"` // without a value: gone
 }
 

@@ -27,7 +27,6 @@ type follower struct {
 	seed   maphash.Seed
 	hashes map[string]uint64 // key below the prefix → hash of the value that the Snapshot holds
 	listed time.Time
-	last   mark
 }
 
 // errStale and errCompacted end a watch that can't be continued: only a list helps.
@@ -153,7 +152,7 @@ func (f *follower) take(r clientv3.WatchResponse) error {
 			f.set(b, key, event.Kv)
 		}
 		b.next.Revision = max(b.next.Revision, event.Kv.ModRevision)
-		f.last = f.markOf(event.Kv, event.Type == mvccpb.DELETE)
+		b.next.mark = markOf(event.Kv, event.Type == mvccpb.DELETE)
 	}
 	f.swap(b)
 	return nil
@@ -172,7 +171,7 @@ func (f *follower) list(ctx context.Context) error {
 		poke(f.lostCA)
 		return err
 	}
-	other, err := f.holdAgainst(ctx, kvs)
+	other, mark, err := f.holdAgainst(ctx, kvs, header.revision)
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ func (f *follower) list(ctx context.Context) error {
 		f.trust.restagePins(&b.next)
 	}
 	f.own.retain(seen, header.revision)
-	b.next.ClusterID, b.next.Revision, b.next.FromDisk = header.clusterID, header.revision, false
+	b.next.ClusterID, b.next.Revision, b.next.FromDisk, b.next.mark = header.clusterID, header.revision, false, mark
 	f.swap(b)
 	return nil
 }
