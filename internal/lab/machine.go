@@ -24,7 +24,7 @@ type machine struct {
 	kernel  string   // version of Debian's cloud kernel
 	cpus    int      //
 	memory  string   // as QEMU takes it
-	accel   string   // tcg,thread=multi or kvm
+	accel   string   // as QEMU takes it; empty: see accelerator
 	host    string   // "1" or "2" when two are joined by wire, else empty
 	wire    *os.File // this machine's end of a stream socket; closed by run
 	command string   // shell script
@@ -111,6 +111,11 @@ func (m *machine) prepare(ctx context.Context, tree string) error {
 	initrd := filepath.Join(m.dir(), "initrd")
 	if err := m.writeInitrd(initrd, kernel); err != nil {
 		return err
+	}
+	if m.accel == "" {
+		var why string
+		m.accel, why = accelerator(m.arch)
+		fmt.Printf("lab: %s runs by %s: %s\n", m.name, m.accel, why)
 	}
 	q := qemu[m.arch]
 	line := append([]string{q.program, "-nodefaults", "-display", "none", "-no-reboot"}, q.args...)

@@ -81,31 +81,6 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestBoot: a machine that the emulation broke is begun anew, once; one that ended in another way is not.
-func TestBoot(t *testing.T) {
-	const broken, panics = "echo '[ 37.6] Oops: int3: 0000 [#1] PREEMPT SMP'; exit 1", "echo 'Kernel panic - not syncing'; exit 1"
-	for _, c := range []struct {
-		scripts []string
-		begun   int
-		well    bool
-	}{
-		{[]string{give("0")}, 1, true},
-		{[]string{broken, give("0")}, 2, true},
-		{[]string{broken, broken, give("0")}, 2, false},
-		{[]string{panics, give("0")}, 1, false},
-	} {
-		t.Chdir(t.TempDir())
-		begun := 0
-		_, err := boot(t.Context(), time.Minute, func() ([]*machine, error) {
-			begun++
-			return []*machine{fake(t, "only", c.scripts[begun-1])}, nil
-		})
-		if begun != c.begun || (err == nil) != c.well {
-			t.Errorf("%q: begun %d times, %v", c.scripts, begun, err)
-		}
-	}
-}
-
 func TestInterrupted(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := syscall.Mkfifo("up", 0o600); err != nil {

@@ -16,15 +16,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,7 +46,7 @@ func run() (int, error) {
 	var one machine
 	flag.IntVar(&one.cpus, "cpus", 2, "processors of a machine")
 	flag.StringVar(&one.memory, "memory", "4G", "of a machine")
-	flag.StringVar(&one.accel, "accel", "tcg,thread=multi", "QEMU's accelerator; kvm where it works")
+	flag.StringVar(&one.accel, "accel", "", "QEMU's accelerator (default kvm where it works, else tcg,thread=single)")
 	flag.Parse()
 	packages := strings.FieldsFunc(*tests, func(r rune) bool { return r == ',' })
 	if len(packages)+flag.NArg() == 0 {
@@ -85,13 +82,16 @@ func run() (int, error) {
 	last := 0
 	for _, version := range strings.Split(*kernels, ",") {
 		one.kernel = version
-		status, err := boot(ctx, *timeout, func() ([]*machine, error) {
-			group, err := machines(one, commands)
-			for _, m := range group {
-				err = errors.Join(err, m.prepare(ctx, tree))
+		group, err := machines(one, commands)
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range group {
+			if err := m.prepare(ctx, tree); err != nil {
+				return 0, err
 			}
-			return group, err
-		})
+		}
+		status, err := together(ctx, group, *timeout)
 		if err != nil {
 			return 0, err
 		}
@@ -100,28 +100,6 @@ func run() (int, error) {
 		}
 	}
 	return last, nil
-}
-
-// boot runs prepared machines, and anew, once, when the emulation broke one: QEMU with a thread for each processor lets one of them run into an
-// instruction that another one's kernel is just patching (int3, arch/x86/kernel/alternative.c), which real processors don't.
-func boot(ctx context.Context, timeout time.Duration, machines func() ([]*machine, error)) (int, error) {
-	for again := false; ; again = true {
-		group, err := machines()
-		if err != nil {
-			return 0, err
-		}
-		status, err := together(ctx, group, timeout)
-		if err == nil || again || !slices.ContainsFunc(group, (*machine).patchedUnderway) {
-			return status, err
-		}
-		fmt.Fprintln(os.Stderr, "lab: the emulation broke the kernel, once more:", err)
-	}
-}
-
-// patchedUnderway says whether the kernel met the breakpoint of its own patching.
-func (m *machine) patchedUnderway() bool {
-	console, err := os.ReadFile(filepath.Join(m.dir(), "console.log"))
-	return err == nil && bytes.Contains(console, []byte("Oops: int3: "))
 }
 
 // alone is one x86-64 machine.
