@@ -43,7 +43,7 @@ demo: setup plugin ## three hosts on this machine: networks, containers, ping, a
 check: ## format, vet, lint and unit tests; no Docker, under two minutes
 	@scripts/check
 
-test: setup check plugin ## everything: check, race, end to end through real dockerds, fuzzing (FUZZTIME each)
+test: setup plugin ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
 chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)

@@ -17,7 +17,7 @@ import (
 // Plugin is the managed plugin's name.
 const Plugin = "meshsec/plugin"
 
-// Build makes bin/meshsec and build/plugin. Where there is no Go they must be there.
+// Build makes bin/meshsec and build/plugin, unless others do that: then they must be there.
 func Build(ctx context.Context) error {
 	root, err := Root()
 	if err != nil {

@@ -1,0 +1,74 @@
+// Command steps runs the steps of `make test`: those of a lane one after another, the lanes side by
+// side.
+//
+//	steps [-logs build/test] <LIST
+//
+// A line of the list is LANE NAME COMMAND…; the rest of the line is a shell command, which also
+// repeats the step by hand. Empty lines and lines that begin with # are ignored. A step's output is
+// in NAME.log of the directory. When a step fails, its output is shown, the others are stopped with
+// everything they started, and the exit status is 1. SIGINT and SIGTERM stop all of them, too. At
+// the end there is a table of all steps.
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	logs := flag.String("logs", "build/test", "`directory` of the steps' output")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdin, *logs, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "steps:", err)
+		os.Exit(1)
+	}
+}
+
+// run runs the steps of a list and returns an error if not all of them passed.
+func run(ctx context.Context, list io.Reader, logs string, out io.Writer) error {
+	steps, err := parse(list)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return err
+	}
+	s := &schedule{logs: logs, out: out}
+	s.lanes(ctx, steps)
+	return s.summary(steps)
+}
+
+// parse reads a list of steps.
+func parse(list io.Reader) ([]*step, error) {
+	var steps []*step
+	lines := bufio.NewScanner(list)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		lane, rest, _ := strings.Cut(line, " ")
+		name, command, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		command = strings.TrimSpace(command)
+		switch {
+		case command == "":
+			return nil, fmt.Errorf("line %d: %q: want LANE NAME COMMAND", n, line)
+		case strings.Contains(name, "/"):
+			return nil, fmt.Errorf("line %d: step %s: a name is a file's name, without a slash", n, name)
+		case slices.ContainsFunc(steps, func(s *step) bool { return s.name == name }):
+			return nil, fmt.Errorf("line %d: step %s is there already", n, name)
+		}
+		steps = append(steps, &step{lane: lane, name: name, command: command})
+	}
+	return steps, lines.Err()
+}
