@@ -21,10 +21,13 @@ build: ## the static binary bin/meshsec (ARCH=arm64 or arm: bin/meshsec-ARCH)
 	@CGO_ENABLED=0 GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=7) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meshsec
 
 plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
-	@rm -rf build/plugin
-	mkdir -p build/plugin/rootfs/{data,etc,tmp,host/etc,host/run,host/proc/sys/net,run/docker/plugins}
-	cp config.json build/plugin/config.json
-	cp $(BIN) build/plugin/rootfs/meshsec
+	@# One that is right already stays, since others may be reading it.
+	if cmp -s config.json build/plugin/config.json && cmp -s $(BIN) build/plugin/rootfs/meshsec; then exit; fi
+	rm -rf build/plugin build/plugin.new
+	mkdir -p build/plugin.new/rootfs/{data,etc,tmp,host/etc,host/run,host/proc/sys/net,run/docker/plugins}
+	cp config.json build/plugin.new/config.json
+	cp $(BIN) build/plugin.new/rootfs/meshsec
+	mv build/plugin.new build/plugin
 
 install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and bin/meshsec into /usr/local/bin (JOIN=token: as a further host)
 	@scripts/install
