@@ -58,7 +58,7 @@ func (r *Router) setGuard(ranges []addrRange) error {
 			elements = append(elements, nftables.SetElement{Key: a.from.AsSlice()},
 				nftables.SetElement{Key: a.end.AsSlice(), IntervalEnd: true})
 		}
-		if err := c.AddSet(set, elements); err != nil {
+		if err := addSet(c, set, elements); err != nil {
 			return err
 		}
 		accept := nftables.ChainPolicyAccept

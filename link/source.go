@@ -100,7 +100,7 @@ func (r *Router) syncSources(allowed map[string]source) error {
 		return err
 	}
 	set := sourceSetOf(table)
-	if err := errors.Join(conn.SetAddElements(set, elementsOf(add)), conn.SetDeleteElements(set, elementsOf(del))); err != nil {
+	if err := errors.Join(inMessages(conn.SetAddElements, set, elementsOf(add)), inMessages(conn.SetDeleteElements, set, elementsOf(del))); err != nil {
 		return err
 	}
 	if err := conn.Flush(); err != nil {

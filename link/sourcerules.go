@@ -69,7 +69,7 @@ func (m rule) count(reason string) rule {
 // matches (NFT_BRIDGE_META) and its reject.
 func buildSourceGuard(c *nftables.Conn, t *nftables.Table, elements []nftables.SetElement, counts map[string]uint64) error {
 	set := sourceSetOf(t)
-	if err := c.AddSet(set, elements); err != nil {
+	if err := addSet(c, set, elements); err != nil {
 		return err
 	}
 	for _, reason := range dropReasons {
