@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install upgrade demo check test chaos crash soak storm model lab lab-arm64 bench setup clean
+.PHONY: help build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -39,18 +39,27 @@ setup: ## the Debian packages that demo and test need, where they are missing
 	@scripts/setup
 	scripts/setup test
 
-demo: setup plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up)
-	@$(GO) build -o bin/demo ./internal/demo
-	bin/demo
+engines: setup ## today's Docker engine, client and Compose for the test hosts, from internal/engines/pins; kept in .cache/engines
+	@scripts/engines
+
+demo: setup plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up; ENGINE=29: on today's engine)
+	@$(if $(filter 29 29-nftables,$(ENGINE)),scripts/engines)
+	$(GO) build -o bin/demo ./internal/demo
+	MESHSEC_ENGINE="$(or $(ENGINE),20.10)" bin/demo
 
 check: ## format, vet, lint and unit tests; no Docker, under two minutes
 	@scripts/check
 
-test: setup plugin ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
+test: setup plugin engines ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
+e2e: setup plugin ## the end-to-end suite on one engine (ENGINE=20.10, 29 or 29-nftables, default 29; RUN=expression of test names)
+	@$(if $(filter 29 29-nftables,$(or $(ENGINE),29)),scripts/engines)
+	MESHSEC_ENGINE="$(or $(ENGINE),29)" scripts/e2e all $(if $(RUN),-run '$(RUN)') | scripts/verdicts "build/e2e-$(or $(ENGINE),29).log"
+
 chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)
-	@$(GO) build -o bin/chaos ./internal/chaos
+	@$(if $(DOCKER),scripts/engines)
+	$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" -members "$(or $(MEMBERS),1)" $(if $(DOCKER),-docker)
 
 crash: setup plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)

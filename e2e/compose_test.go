@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ type project struct {
 // newProject takes the project down after the test, if it is up still.
 func newProject(t *testing.T, h *testnet.Host, file string) *project {
 	t.Helper()
-	if _, err := exec.LookPath("docker-compose"); err != nil {
+	if !h.HasCompose() {
 		t.Skip("no docker-compose here; scripts/setup test installs it")
 	}
 	p := &project{host: h, file: file}

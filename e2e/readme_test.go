@@ -44,7 +44,7 @@ func typed(t *testing.T, h *testnet.Host, commands, input string) (out string) {
 	commands = strings.ReplaceAll(commands, "/etc/meshsec", "/etc/docker/meshsec")
 	cmd := h.Command(t.Context(), "bash", "-ec", own+"cd "+root+"\n"+commands)
 	cmd.Stdin = strings.NewReader(input)
-	cmd.Env = append(os.Environ(), "DOCKER_HOST=", "DOCKER_CONTEXT=", "MAKEFLAGS=") // a user's shell has none of these
+	cmd.Env = append(cmd.Environ(), "DOCKER_HOST=", "DOCKER_CONTEXT=", "MAKEFLAGS=") // a user's shell has none of these
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	printed, err := cmd.Output()

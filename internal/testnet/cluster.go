@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/meshsec/meshsec/internal/engines"
 )
 
 // Options say what a cluster is made of.
@@ -32,6 +34,7 @@ type Cluster struct {
 	dir      string // everything on disk
 	lock     *os.File
 	o        Options
+	engine   engines.Set
 	image    []byte // tar
 	underlay *space
 	mu       sync.Mutex // Hosts, nats
@@ -61,6 +64,9 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	if o.Docker {
+		if err := c.chooseEngine(ctx); err != nil {
+			return nil, err
+		}
 		if c.image, err = imageTar(ctx, dir); err != nil {
 			return nil, fmt.Errorf("image: %w", err)
 		}
@@ -108,12 +114,19 @@ func (c *Cluster) numbered(ctx context.Context, n int) (*Host, error) {
 	if err := h.StartDockerd(ctx); err != nil {
 		return h, err
 	}
+	if err := h.sayEngine(ctx); err != nil {
+		return h, err
+	}
 	return h, h.importImage(ctx, c.image)
 }
 
 // space makes the namespaces of one host.
 func (c *Cluster) space(name string) (*space, error) {
-	return newSpace(name, filepath.Join(c.dir, name), "/"+filepath.Base(c.dir)+"/"+name)
+	s, err := newSpace(name, filepath.Join(c.dir, name), "/"+filepath.Base(c.dir)+"/"+name)
+	if err == nil && c.o.Docker {
+		s.path = c.programs()
+	}
+	return s, err
 }
 
 // Dir is the cluster's directory on the machine: logs and sockets of each host.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/internal/engines"
 )
 
 // DockerHost is the value of DOCKER_HOST by which a client on the machine reaches the host's dockerd.
@@ -23,37 +24,55 @@ func (h *Host) DockerHost() string { return "unix://" + h.socket() }
 
 func (h *Host) socket() string { return filepath.Join(h.space.dir, "docker.sock") }
 
-// errPanic: dockerd has ended by a panic of its own.
-var errPanic = errors.New("panic")
-
-// StartDockerd starts the host's dockerd, with further flags, and returns when it answers. Engine 20.10 panics once in hundreds of starts, while it
-// makes its network drivers (libnetwork.New): then it is started again, as systemd does, but not for ever.
+// StartDockerd starts the host's dockerd, with further flags, and returns when it answers. A start of engine 20.10 that ended
+// by that engine's own panic is repeated once.
 func (h *Host) StartDockerd(ctx context.Context, flags ...string) error {
 	err := h.startDockerd(ctx, flags)
-	if errors.Is(err, errPanic) {
-		fmt.Fprintln(os.Stderr, "started again:", err)
+	if errors.Is(err, errPanic) && h.cluster.engine.Name == engines.Old {
+		repeated(err)
 		err = h.startDockerd(ctx, flags)
 	}
 	return err
 }
 
+// Firewall is the flag that has dockerd write its rules by iptables or nftables. It overrides the engine's own choice.
+func Firewall(backend string) string { return "--firewall-backend=" + backend }
+
+// config writes the host's daemon.json and prepares the host for the engine's firewall backend.
+func (h *Host) config(ctx context.Context) (file string, flags []string, err error) {
+	content := "{}"
+	if h.cluster.engine.Name == engines.Nftables {
+		flags = []string{Firewall("nftables")}
+		// With nftables dockerd leaves forwarding to the administrator and refuses to start while it is off.
+		if _, err := h.Run(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=1"); err != nil {
+			return "", nil, err
+		}
+		if h.cluster.o.Swarm {
+			content = `{"features": {"swarm-nftables": true}}`
+		}
+	}
+	file = filepath.Join(h.space.dir, "daemon.json")
+	return file, flags, os.WriteFile(file, []byte(content+"\n"), 0o644)
+}
+
 func (h *Host) startDockerd(ctx context.Context, flags []string) error {
-	config := filepath.Join(h.space.dir, "daemon.json")
-	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
+	config, backend, err := h.config(ctx)
+	if err != nil {
 		return err
 	}
 	// A pid file of a killed daemon may name a living process by now, and would refuse the start.
 	if _, err := h.Run(ctx, "rm", "-f", "/run/docker.pid"); err != nil {
 		return err
 	}
-	args := append([]string{
+	args := slices.Concat([]string{
 		"--config-file", config, // not the machine's
 		"--data-root", h.Data("docker"), "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
 		"-H", h.DockerHost(), "-H", "unix:///run/docker.sock",
 		"--storage-driver", "overlay2", "--exec-opt", "native.cgroupdriver=cgroupfs",
 		"--cgroup-parent", "/" + filepath.Base(h.cluster.dir) + "/" + h.Name + "/containers",
-		"--bip", "192.168.1.1/24",
-	}, flags...)
+		"--bip", "192.168.1.1/24", "--userland-proxy-path", filepath.Join(h.cluster.programs(), "docker-proxy"),
+	}, backend, flags)
+	before := h.dockerdLog() // of earlier dockerds
 	p, err := h.Start("dockerd", []string{"DOCKER_RAMDISK=1"}, "dockerd", args...)
 	if err != nil {
 		return err
@@ -70,12 +89,7 @@ func (h *Host) startDockerd(ctx context.Context, flags []string) error {
 	return Until(ctx, 90*time.Second, func() error {
 		select {
 		case <-p.Done():
-			out := p.Output()
-			err := fmt.Errorf("%s: dockerd ended: %s", h.Name, tail(out, 5))
-			if i := strings.LastIndex(out, "\npanic: "); i >= 0 {
-				err = fmt.Errorf("%s: dockerd ended: %w: %.2000s", h.Name, errPanic, out[i+len("\npanic: "):])
-			}
-			return Final(err)
+			return Final(ended(h.Name, p.Output()[len(before):]))
 		default:
 		}
 		reply, err := client.Get("http://docker/_ping")
@@ -103,19 +117,27 @@ func (h *Host) StopDockerd(ctx context.Context, sig unix.Signal) error {
 
 // DockerdLog is the last n lines that the host's dockerds and managed plugins have logged, without the chatter about their parts.
 func (h *Host) DockerdLog(n int) string {
-	text, err := os.ReadFile(filepath.Join(h.space.dir, "dockerd.log"))
-	if err != nil {
-		return err.Error()
-	}
-	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(h.dockerdLog()), "\n"), func(line string) bool {
 		return strings.Contains(line, "module=grpc") || strings.Contains(line, "io.containerd.")
 	})
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// dockerdLog is all that the host's dockerds and managed plugins have logged.
+func (h *Host) dockerdLog() string {
+	text, _ := os.ReadFile(filepath.Join(h.space.dir, "dockerd.log")) // before the first dockerd there is none
+	return string(text)
+}
+
 // Docker runs the docker client against the host.
 func (h *Host) Docker(ctx context.Context, args ...string) (string, error) {
 	return h.docker(ctx, nil, args...)
+}
+
+// HasCompose reports whether the engine has a docker-compose.
+func (h *Host) HasCompose() bool {
+	_, err := os.Stat(filepath.Join(h.cluster.programs(), "docker-compose"))
+	return err == nil
 }
 
 // Compose runs docker-compose against the host.
@@ -124,27 +146,16 @@ func (h *Host) Compose(ctx context.Context, args ...string) (string, error) {
 }
 
 func (h *Host) docker(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	return h.client(ctx, stdin, dockerClient(), args...)
+	return h.client(ctx, stdin, "docker", args...)
 }
 
 func (h *Host) client(ctx context.Context, stdin []byte, client string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, client, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(h.cluster.programs(), client), args...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+h.DockerHost(), "DOCKER_CONFIG="+h.cluster.dir, "DOCKER_CONTEXT=")
 	if stdin != nil {
 		cmd.Stdin = bytes.NewReader(stdin)
 	}
-	return output(cmd, h.Name, append([]string{filepath.Base(client)}, args...))
-}
-
-// dockerClient prefers the client that came with the dockerd: a much newer one may refuse its API.
-func dockerClient() string {
-	if dockerd, err := exec.LookPath("dockerd"); err == nil {
-		client := filepath.Join(strings.Replace(filepath.Dir(dockerd), "sbin", "bin", 1), "docker")
-		if _, err := os.Stat(client); err == nil {
-			return client
-		}
-	}
-	return "docker"
+	return output(cmd, h.Name, append([]string{client}, args...))
 }
 
 // Inspect decodes `docker inspect` of one object (a container, or with kind "network" a network) into v.

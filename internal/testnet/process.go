@@ -34,7 +34,7 @@ func (h *Host) Start(log string, env []string, name string, args ...string) (*Pr
 		return nil, err
 	}
 	defer file.Close()
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Env = append(p.cmd.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = file, file
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", h.Name, name, err)

@@ -25,6 +25,7 @@ var initScript string
 type space struct {
 	name string
 	dir  string // on the machine's disk; empty once closed
+	path string // where its commands' programs are looked for first
 	init *exec.Cmd
 	hold *os.File // closing it ends the space
 }
@@ -81,9 +82,13 @@ func (s *space) stay() error {
 }
 
 // command returns a command that runs inside the space when started. It has a process group of its own, all of which ends with ctx.
+// Who adds to its environment must keep its Environ.
 func (s *space) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	enter := append([]string{"-t", strconv.Itoa(s.pid()), "-m", "-u", "-n", "-p", "--", name}, args...)
 	cmd := exec.CommandContext(ctx, "nsenter", enter...)
+	if s.path != "" {
+		cmd.Env = append(os.Environ(), "PATH="+s.path+":"+os.Getenv("PATH"))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	return cmd

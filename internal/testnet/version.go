@@ -1,0 +1,93 @@
+package testnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/meshsec/meshsec/internal/engines"
+)
+
+// errPanic is the panic that engine 20.10 has once in hundreds of starts, while it makes its network drivers.
+var errPanic = errors.New("dockerd's own panic in libnetwork.New")
+
+// chooseEngine takes the engine that the environment names, by default today's. The laboratory has Debian's only.
+func (c *Cluster) chooseEngine(ctx context.Context) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	byDefault := engines.Today
+	if InLab() {
+		byDefault = engines.Old
+	}
+	if c.engine, err = engines.Chosen(ctx, root, byDefault); err != nil {
+		return err
+	}
+	return c.engine.Link(c.programs())
+}
+
+// programs is the directory with the engine's programs.
+func (c *Cluster) programs() string { return filepath.Join(c.dir, "bin") }
+
+// EngineName is the engine of the cluster's dockerds, one of engines.Names.
+func (c *Cluster) EngineName() string { return c.engine.Name }
+
+// API is the minor number of the highest version of Docker's API that the host's dockerd speaks; the major one is 1.
+func (h *Host) API(ctx context.Context) (int, error) {
+	version, err := h.Docker(ctx, "version", "--format", "{{.Server.APIVersion}}")
+	if err != nil {
+		return 0, err
+	}
+	minor, ok := strings.CutPrefix(version, "1.")
+	if !ok {
+		return 0, fmt.Errorf("%s: version %q of Docker's API", h.Name, version)
+	}
+	return strconv.Atoi(minor)
+}
+
+var saidEngine sync.Once
+
+// sayEngine prints, once, which engine this program's dockerds and clients are.
+func (h *Host) sayEngine(ctx context.Context) (err error) {
+	saidEngine.Do(func() {
+		var versions string
+		versions, err = h.Docker(ctx, "version", "--format",
+			"dockerd {{.Server.Version}} with API {{.Server.APIVersion}}, client {{.Client.Version}}")
+		fmt.Printf("engine: %s: %s\n", h.cluster.engine.Name, versions)
+	})
+	return err
+}
+
+var (
+	repeatsLock sync.Mutex
+	repeats     int
+)
+
+// repeated prints that a start of dockerd is repeated, and how many were until now.
+func repeated(reason error) {
+	repeatsLock.Lock()
+	defer repeatsLock.Unlock()
+	repeats++
+	fmt.Fprintln(os.Stderr, reason)
+	fmt.Printf("engine: %d starts repeated after %v\n", repeats, errPanic)
+}
+
+// ended says why a dockerd ended, from what it printed.
+func ended(host, out string) error {
+	_, trace, panicked := strings.Cut("\n"+out, "\npanic: ")
+	if !panicked {
+		return fmt.Errorf("%s: dockerd ended: %s", host, tail(out, 5))
+	}
+	_, stack, _ := strings.Cut(trace, "\n\ngoroutine ") // the first of them panicked
+	stack, _, _ = strings.Cut(stack, "\n\n")
+	if strings.Contains(stack, "libnetwork.New(") {
+		return fmt.Errorf("%s: %w: %.2000s", host, errPanic, trace)
+	}
+	return fmt.Errorf("%s: dockerd ended: panic: %.2000s", host, trace)
+}
