@@ -102,6 +102,29 @@ func TestOutside(t *testing.T) {
 	s.reach(t, start(t, s.Hosts[1], mesh, "far"), c.Addr)
 }
 
+// TestWayOutAfterPrune: `docker network prune` removes docker_gwbridge while no container uses it. The next container reaches
+// the world all the same, and its published port is reached from there.
+func TestWayOutAfterPrune(t *testing.T) {
+	s := own(t, 1)
+	if err := s.joinAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := s.Hosts[0]
+	const kept = "kept"
+	network(t, h, kept, "--label", kept, "--ipam-opt", "meshsec.network="+kept)
+	for range 2 {
+		c := start(t, h, kept, "web", "-p", "8080:9000")
+		eventually(t, "the world", func() error {
+			_, err := c.Exec(t.Context(), "ping", "-c1", "-W2", testnet.Internet.String())
+			return err
+		})
+		s.answers(t, h, "8080")
+		remove(t, h, c.Name)
+		docker(t, h, []string{"network", "prune", "-f", "--filter", "label!=" + kept})
+		refused(t, h, []string{"docker_gwbridge"}, "network", "inspect", "docker_gwbridge")
+	}
+}
+
 // TestCase17Internal: on an internal network there is no other way than the mesh.
 func TestCase17Internal(t *testing.T) {
 	s := shared(t)

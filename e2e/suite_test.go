@@ -179,7 +179,7 @@ func (s *suite) joinAll(ctx context.Context, settings ...string) error {
 	}
 	for _, h := range s.Hosts {
 		group.Go(func() error {
-			// Docker takes --ip only where the subnet was given, with any driver.
+			// Before 29 Docker takes --ip only where the subnet was given, with any driver.
 			if err := createMesh(ctx, h, "--subnet", "10.42.0.0/16"); err != nil {
 				return err
 			}

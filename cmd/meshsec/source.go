@@ -147,6 +147,10 @@ func (n *node) status() control.Status {
 	if !n.driver.HearsDocker() {
 		s.Warnings = append(s.Warnings, "Docker's API does not answer (docker.sock in /run), so new names, services and labels of containers are not known")
 	}
+	if dropped, err := n.router.ForwardDropped(); err == nil && dropped {
+		s.Warnings = append(s.Warnings, "containers have no way out of the mesh and no published ports, unless rules of yours accept them: "+
+			"Docker uses nftables, but the chain FORWARD still has the policy DROP from a start with iptables: iptables -P FORWARD ACCEPT")
+	}
 	if err := n.store.Removed(); err != nil {
 		bad("%v", err)
 		s.Health = control.Broken

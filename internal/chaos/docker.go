@@ -86,10 +86,8 @@ func killDockerd(ctx context.Context, r *rig, f Fault) error {
 	return r.nodes[f.Host].host.StopDockerd(ctx, unix.SIGKILL)
 }
 
-// startDockerd tries again when what the killed one has left is still in the way.
 func startDockerd(ctx context.Context, r *rig, f Fault) error {
-	h := r.nodes[f.Host].host
-	return testnet.Until(ctx, patience, func() error { return h.StartDockerd(ctx, liveRestore) })
+	return r.nodes[f.Host].host.StartDockerd(ctx, liveRestore)
 }
 
 // useDocker has the node's containers made by its dockerd.

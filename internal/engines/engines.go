@@ -34,16 +34,20 @@ type Set struct {
 	dir  string // of its programs; empty: the machine's
 }
 
-// Chosen returns the engine that the environment names, or else the default, for the source tree in root. It is an error when
-// that engine has not been built.
-func Chosen(ctx context.Context, root, byDefault string) (Set, error) {
+// Chosen is the engine that the environment names, or else the default.
+func Chosen(byDefault string) (string, error) {
 	name := os.Getenv(Variable)
 	switch {
 	case name == "":
-		name = byDefault
+		return byDefault, nil
 	case !slices.Contains(Names, name):
-		return Set{}, fmt.Errorf("%s=%s: no such engine; there are %s", Variable, name, strings.Join(Names, ", "))
+		return "", fmt.Errorf("%s=%s: no such engine; there are %s", Variable, name, strings.Join(Names, ", "))
 	}
+	return name, nil
+}
+
+// Find returns the engine of that name, one of Names, for the source tree in root. It is an error when it has not been built.
+func Find(ctx context.Context, root, name string) (Set, error) {
 	s := Set{Name: name}
 	if name == Old {
 		return s, nil

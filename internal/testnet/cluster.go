@@ -64,7 +64,7 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	if o.Docker {
-		if err := c.chooseEngine(ctx); err != nil {
+		if err := c.findEngine(ctx); err != nil {
 			return nil, err
 		}
 		if c.image, err = imageTar(ctx, dir); err != nil {

@@ -16,17 +16,26 @@ import (
 // errPanic is the panic that engine 20.10 has once in hundreds of starts, while it makes its network drivers.
 var errPanic = errors.New("dockerd's own panic in libnetwork.New")
 
-// chooseEngine takes the engine that the environment names, by default today's. The laboratory has Debian's only.
-func (c *Cluster) chooseEngine(ctx context.Context) error {
+// EngineName is the engine that the environment names, one of engines.Names, by default today's. The laboratory has Debian's
+// only.
+func EngineName() (string, error) {
+	if InLab() {
+		return engines.Chosen(engines.Old)
+	}
+	return engines.Chosen(engines.Today)
+}
+
+// findEngine makes the engine's programs those of the cluster.
+func (c *Cluster) findEngine(ctx context.Context) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	byDefault := engines.Today
-	if InLab() {
-		byDefault = engines.Old
+	name, err := EngineName()
+	if err != nil {
+		return err
 	}
-	if c.engine, err = engines.Chosen(ctx, root, byDefault); err != nil {
+	if c.engine, err = engines.Find(ctx, root, name); err != nil {
 		return err
 	}
 	return c.engine.Link(c.programs())
@@ -34,9 +43,6 @@ func (c *Cluster) chooseEngine(ctx context.Context) error {
 
 // programs is the directory with the engine's programs.
 func (c *Cluster) programs() string { return filepath.Join(c.dir, "bin") }
-
-// EngineName is the engine of the cluster's dockerds, one of engines.Names.
-func (c *Cluster) EngineName() string { return c.engine.Name }
 
 // API is the minor number of the highest version of Docker's API that the host's dockerd speaks; the major one is 1.
 func (h *Host) API(ctx context.Context) (int, error) {
