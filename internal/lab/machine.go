@@ -119,9 +119,10 @@ func (m *machine) prepare(ctx context.Context, tree string) error {
 	}
 	q := qemu[m.arch]
 	line := append([]string{q.program, "-nodefaults", "-display", "none", "-no-reboot"}, q.args...)
+	// no_timer_check: a machine that waits for the host's processor fails that check, and panics.
 	line = append(line, "-accel", m.accel, "-smp", fmt.Sprint(m.cpus), "-m", m.memory,
 		"-kernel", filepath.Join(kernel, "vmlinuz"), "-initrd", initrd,
-		"-append", "console="+q.console+" quiet panic=-1 mitigations=off nokaslr modprobe.blacklist=kvm_amd,powernow_k8",
+		"-append", "console="+q.console+" quiet panic=-1 mitigations=off nokaslr no_timer_check modprobe.blacklist=kvm_amd,powernow_k8",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-device", "virtio-serial-pci", "-chardev", "file,id=out,path="+filepath.Join(m.dir(), "results.tar"), "-device", "virtserialport,chardev=out")
 	for i, disk := range []string{root, filepath.Join(kernel, "modules.sqsh"), tree} { // vda, vdb, vdc
