@@ -56,7 +56,7 @@ func (m *machine) run(ctx context.Context) (status int, err error) {
 	defer console.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(ctx, "nice", m.line...) // others work on this machine, too
+	cmd := exec.CommandContext(ctx, m.line[0], m.line[1:]...)
 	owned(cmd)
 	cmd.Stderr = os.Stderr
 	if m.wire != nil {
