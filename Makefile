@@ -12,7 +12,7 @@ BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/mesh
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
+.PHONY: help hosts build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -35,47 +35,52 @@ install: plugin ## the managed plugin meshsec/plugin into this host's Docker, an
 upgrade: plugin ## this version's binary into the installed plugin; state, settings and networks stay, containers keep running
 	@scripts/upgrade
 
-setup: ## the Debian packages that demo and test need, where they are missing
+setup: ## the Debian packages that all targets need, where they are missing; each target installs its own
+	@scripts/setup hosts test lab
+
+hosts:
 	@scripts/setup
-	scripts/setup test
 
-engines: setup ## today's Docker engine, client and Compose for the test hosts, from internal/engines/pins; kept in .cache/engines
-	@scripts/engines
+engines: ## today's Docker engine, client and Compose for the test hosts, from internal/engines/pins; kept in .cache/engines
+	@scripts/setup test
+	scripts/engines
 
-demo: setup plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up; ENGINE=29: on today's engine)
-	@$(if $(filter 29 29-nftables,$(ENGINE)),scripts/engines)
+demo: hosts plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up; ENGINE=29: on today's engine)
+	@$(if $(filter 29 29-nftables,$(ENGINE)),scripts/setup test; scripts/engines)
 	$(GO) build -o bin/demo ./internal/demo
 	MESHSEC_ENGINE="$(or $(ENGINE),20.10)" bin/demo
 
-check: ## format, vet, lint and unit tests; no Docker, under two minutes
+check: hosts ## format, vet, lint and unit tests; no Docker, under two minutes
 	@scripts/check
 
 test: setup plugin engines ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
 	@FUZZTIME=$(FUZZTIME) scripts/test
 
-e2e: setup plugin ## the end-to-end suite on one engine (ENGINE=20.10, 29 or 29-nftables, default 29; RUN=expression of test names)
-	@$(if $(filter 29 29-nftables,$(or $(ENGINE),29)),scripts/engines)
+e2e: hosts plugin ## the end-to-end suite on one engine (ENGINE=20.10, 29 or 29-nftables, default 29; RUN=expression of test names)
+	@scripts/setup test
+	$(if $(filter 29 29-nftables,$(or $(ENGINE),29)),scripts/engines)
 	MESHSEC_ENGINE="$(or $(ENGINE),29)" scripts/e2e all $(if $(RUN),-run '$(RUN)') | scripts/verdicts "build/e2e-$(or $(ENGINE),29).log"
 
-chaos: setup plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)
-	@$(if $(DOCKER),scripts/engines)
+chaos: hosts plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)
+	@$(if $(DOCKER),scripts/setup test; scripts/engines)
 	$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" -members "$(or $(MEMBERS),1)" $(if $(DOCKER),-docker)
 
-crash: setup plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)
+crash: hosts plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)
 	@$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -points 1 -n "$(or $(EVERY),1)" $(if $(FOUNDER),-founder)
 
-soak: setup plugin ## containers that come and go under traffic, attack and new keys every 5 s, and whether anything is left (MINUTES=30)
+soak: hosts plugin ## containers that come and go under traffic, attack and new keys every 5 s, and whether anything is left (MINUTES=30)
 	@$(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -hosts "$(or $(HOSTS),3)" -soak "$(or $(MINUTES),30)m"
 
-storm: setup plugin ## hosts that all start at the same moment: until all reach all, and what it costs etcd and processors (HOSTS=64)
+storm: hosts plugin ## hosts that all start at the same moment: until all reach all, and what it costs etcd and processors (HOSTS=64)
 	@$(GO) build -o bin/benchmesh ./internal/bench/mesh
 	bin/benchmesh -storm "$(or $(HOSTS),64)"
 
-model: setup ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
-	@DEEP=$(DEEP) scripts/model
+model: ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
+	@scripts/setup test
+	DEEP=$(DEEP) scripts/model
 
 lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ESP (KERNEL=6.12 or 6.1: one of both)
 	@KERNEL=$(KERNEL) scripts/lab
@@ -86,7 +91,7 @@ lab-arm64: plugin ## the agent on an emulated arm64 machine, joined by a wire to
 	$(GO) build -o bin/lab ./internal/lab
 	bin/lab -pair -- internal/lab/proof/joined
 
-bench: setup plugin ## the benchmarks of docs/benchmarks.md
+bench: hosts plugin ## the benchmarks of docs/benchmarks.md
 	@scripts/bench
 
 clean: ## remove what was built

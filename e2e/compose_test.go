@@ -45,9 +45,6 @@ type project struct {
 // newProject takes the project down after the test, if it is up still.
 func newProject(t *testing.T, h *testnet.Host, file string) *project {
 	t.Helper()
-	if !h.HasCompose() {
-		t.Skip("no docker-compose here; scripts/setup test installs it")
-	}
 	p := &project{host: h, file: file}
 	t.Cleanup(func() {
 		if p.up {

@@ -15,14 +15,9 @@ import (
 	"github.com/meshsec/meshsec/internal/freeport"
 )
 
-const debianEtcd = "/usr/bin/etcd"
-
 // debianServer starts the etcd of the distribution with the same certificates, as an operator would run it.
 func debianServer(t testing.TB) *server {
 	t.Helper()
-	if _, err := os.Stat(debianEtcd); err != nil {
-		t.Skipf("no etcd of the distribution: %v", err)
-	}
 	id, err := FoundIdentity(testEnv, hostA, "alpha")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +36,7 @@ func debianServer(t testing.TB) *server {
 	s := &server{founder: id, hosts: map[string]Identity{hostA: id}, endpoints: []string{clients}, dir: filepath.Join(t.TempDir(), "etcd")}
 	s.start = func(t testing.TB) {
 		t.Helper()
-		c := exec.Command(debianEtcd, "--name", "d", "--data-dir", s.dir,
+		c := exec.Command("etcd", "--name", "d", "--data-dir", s.dir,
 			"--listen-client-urls", clients, "--advertise-client-urls", clients,
 			"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
 			"--initial-cluster", "d="+peers, "--initial-cluster-token", NewHostID(),

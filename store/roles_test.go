@@ -34,7 +34,7 @@ func (s *server) etcdctl(t testing.TB) func(line string) {
 	}
 	return func(line string) {
 		t.Helper()
-		c := exec.CommandContext(callCtx(t), "/usr/bin/etcdctl", strings.Fields(line)...)
+		c := exec.CommandContext(callCtx(t), "etcdctl", strings.Fields(line)...)
 		c.Env = append(os.Environ(), "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+s.endpoints[0], "ETCDCTL_CACERT="+filepath.Join(dir, "ca"),
 			"ETCDCTL_CERT="+filepath.Join(dir, "cert"), "ETCDCTL_KEY="+filepath.Join(dir, "key"))
 		if out, err := c.CombinedOutput(); err != nil {

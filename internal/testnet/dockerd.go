@@ -134,12 +134,6 @@ func (h *Host) Docker(ctx context.Context, args ...string) (string, error) {
 	return h.docker(ctx, nil, args...)
 }
 
-// HasCompose reports whether the engine has a docker-compose.
-func (h *Host) HasCompose() bool {
-	_, err := os.Stat(filepath.Join(h.cluster.programs(), "docker-compose"))
-	return err == nil
-}
-
 // Compose runs docker-compose against the host.
 func (h *Host) Compose(ctx context.Context, args ...string) (string, error) {
 	return h.client(ctx, nil, "docker-compose", args...)
