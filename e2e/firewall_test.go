@@ -129,7 +129,7 @@ func TestForwardPolicyOfAnEarlierBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	restartDockerd(t, h, unix.SIGTERM, testnet.Firewall("nftables"))
-	c, outsider := start(t, h, mesh, "c", "-p", "8080:9000"), start(t, h, "bridge", "outsider")
+	c, outsider := start(t, h, mesh, "web", "-p", "8080:9000"), start(t, h, "bridge", "outsider")
 	s.reach(t, c, peer.Addr)
 	s.reach(t, peer, c.Addr)
 	world := func() error {
