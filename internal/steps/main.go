@@ -7,7 +7,8 @@
 // repeats the step by hand. Empty lines and lines that begin with # are ignored. A step's output is
 // in NAME.log of the directory. When a step fails, its output is shown, the others are stopped with
 // everything they started, and the exit status is 1. SIGINT and SIGTERM stop all of them, too. At
-// the end there is a table of all steps.
+// the end there is a table of all steps, with the lines of their output that begin with "engine: "
+// below it.
 package main
 
 import (

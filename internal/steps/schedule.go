@@ -103,6 +103,9 @@ func (s *schedule) summary(steps []*step) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	for _, st := range steps {
+		fmt.Fprint(s.out, st.notes)
+	}
 	fmt.Fprintf(s.out, "%.0f s in all; the steps' output is in %s\n", time.Since(s.began).Seconds(), s.logs)
 	for _, st := range steps {
 		if st.result == "failed" {

@@ -21,7 +21,8 @@ type step struct {
 	result          string // ok, failed, stopped; empty: not begun
 	began           time.Duration
 	took, processor time.Duration
-	passed, skipped int // tests, subtests included
+	passed, skipped int    // tests, subtests included
+	notes           string // lines of the output that begin with "engine: "
 }
 
 // run runs the step with its output in the file. The error is that of the command.
@@ -57,7 +58,7 @@ func endGroup(group int) {
 	_ = syscall.Kill(-group, syscall.SIGKILL)
 }
 
-// count counts the verdicts of `go test -v` in the output.
+// count counts the verdicts of `go test -v` in the output and takes its notes.
 func (s *step) count(log string) error {
 	file, err := os.Open(log)
 	if err != nil {
@@ -72,6 +73,8 @@ func (s *step) count(log string) error {
 			s.passed++
 		case strings.Contains(line, "--- SKIP: "):
 			s.skipped++
+		case strings.HasPrefix(line, "engine: "):
+			s.notes += s.name + ": " + strings.TrimSpace(line) + "\n"
 		}
 		if err != nil { // the end
 			return nil
