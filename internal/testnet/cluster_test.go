@@ -217,3 +217,13 @@ func TestDockerd(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestVariablesOfTheTests: they are no settings of an agent, which refuses those that it does not know.
+func TestVariablesOfTheTests(t *testing.T) {
+	t.Setenv("MESHSEC_ENGINE", "20.10")
+	c := cluster(t, testnet.Options{Hosts: 1})
+	out, err := c.Hosts[0].Run(t.Context(), "env")
+	if err != nil || strings.Contains(out, "MESHSEC_") || !strings.Contains(out, "PATH=") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

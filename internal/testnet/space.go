@@ -11,11 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/settings"
 )
 
 //go:embed init.sh
@@ -86,12 +89,19 @@ func (s *space) stay() error {
 func (s *space) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	enter := append([]string{"-t", strconv.Itoa(s.pid()), "-m", "-u", "-n", "-p", "--", name}, args...)
 	cmd := exec.CommandContext(ctx, "nsenter", enter...)
-	if s.path != "" {
-		cmd.Env = append(os.Environ(), "PATH="+s.path+":"+os.Getenv("PATH"))
-	}
+	cmd.Env = s.environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	return cmd
+}
+
+// environ is this program's environment for commands inside the space. Variables for the tests would be settings of an agent.
+func (s *space) environ() []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, settings.Prefix) })
+	if s.path != "" {
+		env = append(env, "PATH="+s.path+":"+os.Getenv("PATH"))
+	}
+	return env
 }
 
 // run runs a command inside the space and returns what it printed. The error holds what it complained about.
