@@ -222,7 +222,7 @@ func TestDockerd(t *testing.T) {
 func TestVariablesOfTheTests(t *testing.T) {
 	t.Setenv("MESHSEC_ENGINE", "20.10")
 	c := cluster(t, testnet.Options{Hosts: 1})
-	out, err := c.Hosts[0].Run(t.Context(), "env")
+	out, err := c.Hosts[0].Run(t.Context(), "sh", "-c", "set")
 	if err != nil || strings.Contains(out, "MESHSEC_") || !strings.Contains(out, "PATH=") {
 		t.Errorf("%v: %s", err, out)
 	}
