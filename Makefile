@@ -6,13 +6,18 @@ SHELL       := /bin/bash
 
 GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell git -c safe.directory=$(CURDIR) describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/meshsec-$(ARCH))
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
-.PHONY: help hosts build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
+# Root may work in a clone that another user made: without this git refuses it, and go build with it.
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
+
+.PHONY: help hosts fresh build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
@@ -93,6 +98,9 @@ lab-arm64: plugin ## the agent on an emulated arm64 machine, joined by a wire to
 
 bench: hosts plugin ## the benchmarks of docs/benchmarks.md
 	@scripts/bench
+
+fresh: ## make in a clone of HEAD on a fresh machine: a minimal Debian root (TARGET=demo)
+	@scripts/fresh $(or $(TARGET),demo)
 
 clean: ## remove what was built
 	@rm -rf bin build

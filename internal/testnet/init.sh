@@ -31,7 +31,8 @@ mkdir -p /run/docker/plugins /run/lock
 mount -t tmpfs -o mode=711 mst-data "$D/data"
 
 # dockerd reads and writes /etc/docker; containers copy resolv.conf. Neither may be the machine's.
-[ -d /etc/docker ] && mount --bind "$D/etc" /etc/docker
+mkdir -p /etc/docker # docker-ce comes without it
+mount --bind "$D/etc" /etc/docker
 echo "nameserver 172.30.0.254" >"$D/resolv.conf"
 target=$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)
 mkdir -p "$(dirname "$target")"
