@@ -16,8 +16,9 @@ import (
 
 // basic lists programs that need no row in scripts/setup's table: Debian's essential and required
 // packages, Go or make provide them.
-var basic = strings.Fields(`bash cat cp dpkg-query getent go hostname make mkfs.ext4 mount nice
-	nsenter rm sh sleep taskset true unshare`)
+var basic = strings.Fields(`apt-get awk bash cat chmod cp dd dpkg-query env false find findmnt
+	getent git go grep head hostname ln losetup ls make mkdir mkfs.ext4 mount mv nice nsenter prlimit rm
+	sed setpriv setsid sh sleep sync tail taskset tar timeout touch true truncate umount unshare`)
 
 // table returns the rows of scripts/setup by the program or file that they begin with.
 func table(t *testing.T) map[string]string {
