@@ -44,10 +44,10 @@ func toolIn(ctx context.Context, dir, name string) (path string, err error) {
 }
 
 // buildsHere reports whether the plugin and the tools are to be built. The laboratory has no Go, and
-// whoever sets MESHSEC_BUILT has built them (scripts/lab build) and runs several tests side by side.
+// whoever sets TESTNET_BUILT has built them (scripts/lab build) and runs several tests side by side.
 func buildsHere() bool {
 	_, err := exec.LookPath("go")
-	return err == nil && os.Getenv("MESHSEC_BUILT") == ""
+	return err == nil && os.Getenv("TESTNET_BUILT") == ""
 }
 
 // imageTar packs the image. Nothing comes from a registry.
