@@ -6,9 +6,11 @@ SHELL       := /bin/bash
 
 GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
-VERSION ?= $(shell git -c safe.directory=$(CURDIR) describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Twelve digits: how many git takes by itself differs between clones.
+VERSION ?= $(shell git -c safe.directory=$(CURDIR) describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := $(if $(filter $(shell $(GO) env GOARCH),$(ARCH)),bin/meshsec,bin/meshsec-$(ARCH))
+PLUGIN  ?= build/plugin
 FUZZTIME ?= 30s
 KERNEL  ?= 6.12,6.1
 
@@ -17,28 +19,37 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
-.PHONY: help hosts fresh build plugin install upgrade engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
+.PHONY: help hosts fresh build plugin install upgrade release reproducible publish engines demo check test e2e chaos crash soak storm model lab lab-arm64 bench setup clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?/  make \1\t/' | expand -t 20
 
 build: ## the static binary bin/meshsec (ARCH=arm64 or arm: bin/meshsec-ARCH)
-	@CGO_ENABLED=0 GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=7) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meshsec
+	@CGO_ENABLED=0 GOARCH=$(ARCH) $(if $(filter arm,$(ARCH)),GOARM=7) $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meshsec
 
-plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
+plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it (PLUGIN=another folder)
 	@# One that is right already stays, since others may be reading it.
-	if cmp -s config.json build/plugin/config.json && cmp -s $(BIN) build/plugin/rootfs/meshsec; then exit; fi
-	rm -rf build/plugin build/plugin.new
-	mkdir -p build/plugin.new/rootfs/{data,etc,tmp,host/etc,host/run,host/proc/sys/net,run/docker/plugins}
-	cp config.json build/plugin.new/config.json
-	cp $(BIN) build/plugin.new/rootfs/meshsec
-	mv build/plugin.new build/plugin
+	if cmp -s config.json $(PLUGIN)/config.json && cmp -s $(BIN) $(PLUGIN)/rootfs/meshsec; then exit; fi
+	rm -rf $(PLUGIN) $(PLUGIN).new
+	mkdir -p $(PLUGIN).new/rootfs/{data,etc,tmp,host/etc,host/run,host/proc/sys/net,run/docker/plugins}
+	cp config.json $(PLUGIN).new/config.json
+	cp $(BIN) $(PLUGIN).new/rootfs/meshsec
+	mv $(PLUGIN).new $(PLUGIN)
 
 install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and bin/meshsec into /usr/local/bin (JOIN=token: as a further host)
 	@scripts/install
 
 upgrade: plugin ## this version's binary into the installed plugin; state, settings and networks stay, containers keep running
 	@scripts/upgrade
+
+release: ## build/release: the plugin and the static command for amd64, arm64 and arm/v7, their components (SBOM), and checksums
+	@VERSION='$(VERSION)' scripts/release
+
+reproducible: release ## the release once more, from a clone in another directory: the same bits
+	@scripts/reproducible
+
+publish: ## the plugins of build/release to a registry, a tag for each architecture (REGISTRY=registry.example/namespace/meshsec)
+	@REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' scripts/publish
 
 setup: ## the Debian packages that all targets need, where they are missing; each target installs its own
 	@scripts/setup hosts test lab
