@@ -44,21 +44,12 @@ func (d *Driver) keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
 	var errs []error
-	for _, n := range local.Networks {
-		pool, ok := local.Pools[n.PoolID]
-		if _, there := snap.Networks[n.Network]; there || !ok || !pool.Confirmed {
+	for name := range used(local) {
+		if _, there := snap.Networks[name]; there {
 			continue
 		}
-		if _, err := d.st.CreateNetwork(ctx, pool.Fact); err != nil {
-			errs = append(errs, fmt.Errorf("restore network %s: %w", n.Network, err))
-		}
-	}
-	for _, m := range local.Managed {
-		if _, there := snap.Networks[m.Network]; there || m.DockerID == "" {
-			continue
-		}
-		if _, err := d.st.CreateNetwork(ctx, m.Fact); err != nil {
-			errs = append(errs, fmt.Errorf("restore network %s: %w", m.Network, err))
+		if err := d.Restore(ctx, name); err != nil && !errors.Is(err, store.ErrNoNetwork) { // else it left this host meanwhile
+			errs = append(errs, err)
 		}
 	}
 	for name, since := range local.Unused {
@@ -67,6 +58,41 @@ func (d *Driver) keep(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// used returns the facts of the networks that this host uses, by name.
+func used(local *store.Local) map[string]store.Network {
+	facts := map[string]store.Network{}
+	for _, p := range local.Pools {
+		if p.Confirmed {
+			facts[p.Network] = p.Fact
+		}
+	}
+	for _, m := range local.Managed {
+		if m.DockerID != "" {
+			facts[m.Network] = m.Fact
+		}
+	}
+	return facts
+}
+
+// Restore puts the fact of a network back into etcd, from which another host that left the network may have deleted it. It
+// returns store.ErrNoNetwork if this host does not use the network (any more): nobody would delete the fact again. The
+// network may leave the host while its fact is on the way to etcd; then dismiss, which waits for its turn, deletes it.
+func (d *Driver) Restore(ctx context.Context, name string) error {
+	done, err := d.alone(ctx)
+	if err != nil {
+		return fmt.Errorf("restore network %s: %w", name, err)
+	}
+	defer done()
+	fact, ok := used(d.cp.Local())[name]
+	if !ok {
+		return fmt.Errorf("network %q is not on this host: %w", name, store.ErrNoNetwork)
+	}
+	if _, err := d.st.CreateNetwork(ctx, fact); err != nil {
+		return fmt.Errorf("restore network %s: %w", name, err)
+	}
+	return nil
 }
 
 // dismiss deletes the fact of a network that is not on this host any more if nobody uses it, and forgets the network when

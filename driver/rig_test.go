@@ -32,7 +32,18 @@ type rig struct {
 
 func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 	t.Helper()
-	r := &rig{Host: e.Host(name), t: t, links: &drivertest.Links{}, now: time.Now()}
+	return rigOf(t, e.Host(name))
+}
+
+func newWiredRig(t testing.TB, e *teststore.Environment, name string) (*rig, *teststore.Wire) {
+	t.Helper()
+	host, wire := e.WiredHost(name)
+	return rigOf(t, host), wire
+}
+
+func rigOf(t testing.TB, host *teststore.Host) *rig {
+	t.Helper()
+	r := &rig{Host: host, t: t, links: &drivertest.Links{}, now: time.Now()}
 	r.open()
 	return r
 }
@@ -40,7 +51,7 @@ func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 func (r *rig) open() {
 	r.driver = New(r.Store, r.Checkpoint, r.links, Options{MTU: func() int { return tunnelMTU }, Docker: r.docker, Now: r.Now})
 	r.ipam = ipam.New(r.Store, r.Checkpoint, ipam.Options{Pools: []netip.Prefix{
-		netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")}, Now: r.Now, Starting: r.driver.Starting})
+		netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("10.43.0.0/16")}, Now: r.Now, Starting: r.driver.Starting, Restore: r.driver.Restore})
 }
 
 // restart loses all that is not on disk; links stay.

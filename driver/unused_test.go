@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -165,5 +166,32 @@ func TestAnUnusedNetworkOfAnotherHostStays(t *testing.T) {
 			two.run()
 			one.leftNothing("blue")
 		})
+	}
+}
+
+// The network leaves this host while its fact is on the way back into etcd, from which another host has deleted it.
+func TestANetworkThatLeavesWhileItIsRestored(t *testing.T) {
+	e := teststore.New(t)
+	r, wire := newWiredRig(t, e, "one")
+	pool := r.network(net1, "blue")
+	other := e.Host("two")
+	other.Wait("the network to go", func() bool {
+		gone, err := other.Store.DeleteNetwork(t.Context(), "blue")
+		return err == nil && gone
+	})
+	r.Wait("the network to go", func() bool { return !r.known("blue") })
+	wire.Freeze()
+	restored := make(chan error, 1)
+	go func() { restored <- r.driver.Restore(t.Context(), "blue") }()
+	r.Wait("its turn", func() bool { return len(r.driver.facts) == 1 })
+	r.remove(net1, pool)
+	r.run()
+	wire.Heal()
+	if err := <-restored; err != nil && !errors.Is(err, store.ErrNoNetwork) {
+		t.Error(err)
+	}
+	r.leftNothing("blue")
+	if known := e.Host("three").Store.Snapshot().Networks; len(known) != 0 {
+		t.Errorf("left in etcd: %v", known)
 	}
 }

@@ -76,13 +76,13 @@ func (i *IPAM) takeBlock(ctx context.Context, pool store.LocalPool, k store.Bloc
 }
 
 // claimed makes a claim. Another host that has left the network may have deleted its fact, just after this host found it
-// and relied on it: then the fact is put back, as this host knows it, and the claim made once more.
+// and relied on it: then the fact is put back, if this host still uses the network, and the claim made once more.
 func (i *IPAM) claimed(ctx context.Context, pool store.LocalPool, claim func() (owner string, err error)) (string, error) {
 	owner, err := claim()
-	if !errors.Is(err, store.ErrNoNetwork) || !pool.Confirmed {
+	if !errors.Is(err, store.ErrNoNetwork) || !pool.Confirmed || i.o.Restore == nil {
 		return owner, err
 	}
-	if _, err := i.st.CreateNetwork(ctx, pool.Fact); err != nil {
+	if err := i.o.Restore(ctx, pool.Network); err != nil {
 		return "", err
 	}
 	return claim()

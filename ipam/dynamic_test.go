@@ -271,23 +271,3 @@ func TestClaimsThatAnotherHostHasTaken(t *testing.T) {
 		t.Errorf("got %v of the other host's block", got)
 	}
 }
-
-// Another host leaves the network for good and deletes its fact while this one goes on using it.
-func TestANetworkThatAnotherHostDeletedIsPutBack(t *testing.T) {
-	e := teststore.New(t)
-	here, there := newRig(t, e, "here"), newRig(t, e, "there")
-	id := here.network("10.60.0.0/16", "")
-	there.sees(here)
-	pool := here.Checkpoint.Local().Pools[id]
-	here.update(func(l *store.Local) { clear(l.Blocks) })
-	there.Wait("the network's fact to be deleted", func() bool {
-		gone, err := there.Store.DeleteNetwork(t.Context(), pool.Network)
-		return err == nil && gone
-	})
-	if _, err := here.address(id, ""); err != nil {
-		t.Errorf("dynamic: %v", err)
-	}
-	if _, err := here.address(id, "10.60.0.9"); err != nil {
-		t.Errorf("static: %v", err)
-	}
-}

@@ -105,11 +105,9 @@ func (d *docker) network() string { return "network-of-" + d.ID }
 
 // open starts the agent's drivers on the present store.
 func (d *docker) open() {
-	a := &agent{
-		ipam: New(d.Store, d.Checkpoint, Options{Now: d.clock.Now}),
-		driver: driver.New(d.Store, d.Checkpoint, d.links, driver.Options{
-			MTU: func() int { return 1438 }, Now: d.clock.Now}),
-	}
+	a := &agent{driver: driver.New(d.Store, d.Checkpoint, d.links, driver.Options{
+		MTU: func() int { return 1438 }, Now: d.clock.Now})}
+	a.ipam = New(d.Store, d.Checkpoint, Options{Now: d.clock.Now, Restore: a.driver.Restore})
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.ended.Go(func() { _ = a.ipam.Run(ctx) })

@@ -41,6 +41,9 @@ type Options struct {
 	// Abandoned deletes a network of this host, by Docker's ID, if Docker has none of that ID, and says whether it did. It must
 	// not take longer than the creation of a network may be delayed. nil: none is.
 	Abandoned func(ctx context.Context, dockerID string) bool
+	// Restore puts the fact of a network that this host uses back into etcd; store.ErrNoNetwork: the host does not use it.
+	// nil: none is put back.
+	Restore func(ctx context.Context, network string) error
 	// Managed: a Swarm's leader allots the addresses, in the global address space (SCOPE=global). Networks that are proposed then
 	// have no blocks.
 	Managed bool

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshsec/meshsec/driver"
+	"github.com/meshsec/meshsec/internal/drivertest"
 	"github.com/meshsec/meshsec/internal/teststore"
 	"github.com/meshsec/meshsec/store"
 )
@@ -30,13 +32,15 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// rig is a host with its IPAM driver; the network driver's part is played by the tests.
+// rig is a host with its IPAM driver. The network driver only restores and deletes networks' facts; the rest of its part is
+// played by the tests.
 type rig struct {
 	*teststore.Host
-	t     testing.TB
-	ipam  *IPAM
-	clock *clock
-	busy  map[netip.Prefix]string // what the host's routes and nameservers overlap with
+	t      testing.TB
+	ipam   *IPAM
+	driver *driver.Driver
+	clock  *clock
+	busy   map[netip.Prefix]string // what the host's routes and nameservers overlap with
 
 	managed  bool // SCOPE=global
 	starting func(context.Context, []store.Lease) (string, string)
@@ -50,9 +54,10 @@ func newRig(t testing.TB, e *teststore.Environment, name string) *rig {
 }
 
 func (r *rig) open() {
+	r.driver = driver.New(r.Store, r.Checkpoint, &drivertest.Links{}, driver.Options{MTU: func() int { return 1438 }, Now: r.clock.Now})
 	r.ipam = New(r.Store, r.Checkpoint, Options{
 		Pools: []netip.Prefix{p("10.42.0.0/16"), p("10.43.0.0/16"), p("10.44.0.0/16")},
-		Now:   r.clock.Now, Starting: r.starting, Managed: r.managed,
+		Now:   r.clock.Now, Starting: r.starting, Restore: r.driver.Restore, Managed: r.managed,
 		Overlap: func(pool netip.Prefix) (string, error) {
 			for other, what := range r.busy {
 				if other.Overlaps(pool) {

@@ -87,7 +87,8 @@ func (i *IPAM) prefetch(ctx context.Context, seen map[string]bool) map[string]bo
 			continue // a request is just doing it
 		}
 		within, cancel := context.WithTimeout(ctx, prefetchWithin)
-		if err := i.grow(within, local.Pools[id]); err != nil && ctx.Err() == nil {
+		err := i.grow(within, local.Pools[id])
+		if _, here := i.cp.Local().Pools[id]; err != nil && here && ctx.Err() == nil {
 			i.log(err, "no block fetched ahead of need")
 		}
 		cancel()

@@ -191,7 +191,8 @@ func (r *rig) try(t *testing.T) error {
 		pools = append(pools, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", 200+i)))
 	}
 	networks := driver.New(st, cp, mortalLinks{r.links, r.mortal}, driver.Options{MTU: func() int { return 1438 }, Docker: r.engine, Now: r.now, Log: log})
-	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Managed: r.c.scope == network.GlobalScope, Log: log})
+	addresses := ipam.New(st, cp, ipam.Options{Pools: pools, Now: r.now, Abandoned: networks.Abandoned, Restore: networks.Restore,
+		Managed: r.c.scope == network.GlobalScope, Log: log})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)

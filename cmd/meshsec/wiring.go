@@ -94,7 +94,7 @@ func (n *node) openDrivers(p paths) error {
 		Log:     n.log,
 	})
 	n.ipam = ipam.New(n.store, n.checkpoint, ipam.Options{Pools: n.set.Pools, Overlap: link.HostOverlap, Starting: n.driver.Starting,
-		Abandoned: n.driver.Abandoned, Managed: n.set.Scope == settings.GlobalScope, Log: n.log})
+		Abandoned: n.driver.Abandoned, Restore: n.driver.Restore, Managed: n.set.Scope == settings.GlobalScope, Log: n.log})
 	fact, err := n.hostFact()
 	if err != nil {
 		return err
