@@ -91,7 +91,7 @@ type result struct {
 func (s *Server) guarded(ctx context.Context, c call, body []byte) (res result) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.WithFields(logrus.Fields{"method": c.method, "error": p, "stack": string(debug.Stack())}).Error("panic in a plugin call")
+			s.log.WithFields(logrus.Fields{"method": c.method, "error": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("panic in a plugin call")
 			res = result{err: fmt.Errorf("%s: internal error: %v (the stack is in the plugin's log)", c.method, p)}
 		}
 	}()

@@ -132,8 +132,6 @@ func TestSecretsNeverPrint(t *testing.T) {
 	ca := id.Trusted()
 	values := []any{ca, &ca, ca.Bundle(), EmbedConfig{CA: ca}, Local{Identity: id}, &Local{Identity: id}, id, &id, token, &token, id.Private, &id.Private, []Secret{id.Key}, map[string]any{"t": token, "i": id}}
 	var out strings.Builder
-	log := logrus.New()
-	log.SetOutput(&out)
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
@@ -144,8 +142,8 @@ func TestSecretsNeverPrint(t *testing.T) {
 		}
 		out.Write(b)
 		for _, f := range []logrus.Formatter{&logrus.TextFormatter{}, &logrus.JSONFormatter{}} {
-			log.SetFormatter(f)
-			log.WithField("v", v).Info(v)
+			line, err := f.Format(&logrus.Entry{Data: map[string]any{"v": v}, Message: fmt.Sprint(v)})
+			fmt.Fprintln(&out, string(line), err)
 		}
 	}
 	for _, secret := range []Secret{id.Private, id.Key, id.CAKey, token.Key} {

@@ -39,9 +39,9 @@ func TestNothingPrintsAKey(t *testing.T) {
 		[]Output{SAsChanged{"b"}}, map[string]any{"identity": id, "sas": a.m.SAs()},
 	}
 	for _, format := range []logrus.Formatter{&logrus.TextFormatter{}, &logrus.JSONFormatter{}} {
-		log.SetFormatter(format)
 		for _, v := range values {
-			log.WithField("value", v).Error("printed")
+			line, err := format.Format(&logrus.Entry{Data: map[string]any{"value": v}})
+			fmt.Fprintln(&out, string(line), err)
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o"} {
 				fmt.Fprintf(&out, verb+"\n", v)
 			}
