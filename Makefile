@@ -107,7 +107,7 @@ lab-arm64: plugin ## the agent on an emulated arm64 machine, joined by a wire to
 	$(GO) build -o bin/lab ./internal/lab
 	bin/lab -pair -- internal/lab/proof/joined
 
-bench: hosts plugin ## the benchmarks of docs/benchmarks.md
+bench: hosts plugin engines ## the benchmarks of docs/benchmarks.md
 	@scripts/bench
 
 fresh: ## make in a clone of HEAD on a fresh machine: a minimal Debian root (TARGET=demo)
