@@ -33,6 +33,8 @@ type Status struct {
 	Underlay        []string   `json:"underlay"` // address:port
 	Router          netip.Addr `json:"router"`
 	MTU             int        `json:"mtu"` // inner MTU, bytes
+	// Docker is the engine's version, as it last told it; empty: it has not answered yet.
+	Docker string `json:"docker,omitempty"`
 	// RouterNamespace is the path of the router's namespace on the host.
 	RouterNamespace string `json:"routerNamespace"`
 	// Survives says what the router namespace outlives: "crash, disable and upgrade", or "crash" where /run is not shared.

@@ -46,7 +46,7 @@ type Options struct {
 }
 
 // Driver carries out Docker's calls. All methods may be called concurrently. None waits for another host, for etcd only
-// CreateNetwork does, and none waits for Docker's API.
+// CreateNetwork does, and for Docker's API, no longer than shortAnswer, CreateEndpoint with an interface name.
 type Driver struct {
 	st    *store.Store
 	cp    *store.Checkpoint
@@ -58,6 +58,7 @@ type Driver struct {
 	look  chan struct{} // holds a value when an endpoint has joined since the last look at Docker's list
 
 	known      known // of endpoints, from Docker
+	engine     engineSeen
 	containers containers
 
 	mu      sync.Mutex

@@ -19,9 +19,14 @@ func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 	if err := d.st.Removed(); err != nil {
 		return EndpointReply{}, err
 	}
-	addr, mac, err := d.check(req)
+	addr, mac, ifName, err := check(req)
 	if err != nil {
 		return EndpointReply{}, err
+	}
+	if ifName != "" {
+		if err := d.checkNaming(ctx); err != nil {
+			return EndpointReply{}, dishonoured(optionIfName, err)
+		}
 	}
 	err = d.cp.Update(func(l *store.Local) error {
 		if ctx.Err() != nil { // Docker has given up, and will send no DeleteEndpoint
@@ -32,8 +37,9 @@ func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 			return fmt.Errorf("Docker's network %.12s %w", req.NetworkID, errNoNetwork)
 		}
 		if have, ok := l.Endpoints[req.EndpointID]; ok {
-			if have.DockerNetwork != req.NetworkID || have.Addr != addr || have.MAC != mac.String() {
-				return fmt.Errorf("endpoint %.12s exists on this host with the address %v and the MAC address %s", req.EndpointID, have.Addr, have.MAC)
+			if have.DockerNetwork != req.NetworkID || have.Addr != addr || have.MAC != mac.String() || have.IfName != ifName {
+				return fmt.Errorf("endpoint %.12s exists on this host with the address %v, the MAC address %s and the interface name %q",
+					req.EndpointID, have.Addr, have.MAC, have.IfName)
 			}
 			return nil
 		}
@@ -47,7 +53,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 				V: store.Version, ID: req.EndpointID, Host: d.self, Network: n.Network, Addr: addr, MAC: mac.String(),
 				Name: lease.Name, Ports: requested(req.Options), Since: d.o.Now(),
 			},
-			DockerNetwork: req.NetworkID, Link: container, MTU: n.MTU,
+			DockerNetwork: req.NetworkID, Link: container, MTU: n.MTU, IfName: ifName,
 		}
 		return nil
 	})
@@ -58,34 +64,34 @@ func (d *Driver) CreateEndpoint(ctx context.Context, req EndpointRequest) (Endpo
 }
 
 // check reads the request, for everything that needs no look at other endpoints.
-func (d *Driver) check(req EndpointRequest) (netip.Addr, net.HardwareAddr, error) {
+func check(req EndpointRequest) (_ netip.Addr, _ net.HardwareAddr, ifName string, err error) {
 	if req.NetworkID == "" || req.EndpointID == "" {
-		return netip.Addr{}, nil, errors.New("NetworkID or EndpointID is missing in the request")
+		return netip.Addr{}, nil, "", errors.New("NetworkID or EndpointID is missing in the request")
 	}
-	if err := checkEndpointOptions(req.Options); err != nil {
-		return netip.Addr{}, nil, err
+	if ifName, err = checkEndpointOptions(req.Options); err != nil {
+		return netip.Addr{}, nil, "", err
 	}
 	if req.AddressIPv6 != "" {
-		return netip.Addr{}, nil, fmt.Errorf("address %s: networks of meshsec carry IPv4 only; leave out --ip6", req.AddressIPv6)
+		return netip.Addr{}, nil, "", fmt.Errorf("address %s: networks of meshsec carry IPv4 only; leave out --ip6", req.AddressIPv6)
 	}
 	if req.Address == "" {
-		return netip.Addr{}, nil, fmt.Errorf("the endpoint has no address, so its network was not made by: %s NAME", command)
+		return netip.Addr{}, nil, "", fmt.Errorf("the endpoint has no address, so its network was not made by: %s NAME", command)
 	}
 	addr, err := prefix("address", req.Address)
 	if err != nil {
-		return netip.Addr{}, nil, err
+		return netip.Addr{}, nil, "", err
 	}
 	if req.MAC == "" {
-		return addr.Addr(), link.MACOf(addr.Addr()), nil
+		return addr.Addr(), link.MACOf(addr.Addr()), ifName, nil
 	}
 	mac, err := net.ParseMAC(req.MAC)
 	if err != nil || len(mac) != 6 {
-		return netip.Addr{}, nil, fmt.Errorf("MAC address %q is not one such as 02:6d:0a:2a:40:05", req.MAC)
+		return netip.Addr{}, nil, "", fmt.Errorf("MAC address %q is not one such as 02:6d:0a:2a:40:05", req.MAC)
 	}
 	if mac[0]&1 != 0 {
-		return netip.Addr{}, nil, fmt.Errorf("MAC address %v is a group's, so no container can have it", mac)
+		return netip.Addr{}, nil, "", fmt.Errorf("MAC address %v is a group's, so no container can have it", mac)
 	}
-	return addr.Addr(), mac, nil
+	return addr.Addr(), mac, ifName, nil
 }
 
 // leased gives the lease that makes the address the new endpoint's.

@@ -29,7 +29,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		return JoinReply{}, errNoEndpoint(endpointID)
 	}
 	container, router := link.EndpointLink(endpointID)
-	reply := JoinReply{SrcName: container, DstPrefix: devicePrefix}
+	reply := JoinReply{SrcName: container, DstPrefix: devicePrefix, DstName: e.IfName}
 	if e.Joined && e.SandboxKey == sandbox && d.there(router) {
 		return reply.with(e), nil // made already, and perhaps moved already: not to be made anew
 	}

@@ -161,6 +161,9 @@ func (d *Driver) listen(ctx context.Context) {
 				cancel()
 				return
 			}
+			if _, err := d.askEngine(stream); err != nil {
+				d.log(err, "docker's version is not known")
+			}
 			pause = soon
 			d.containers.begin(names)
 			d.known.stale("")

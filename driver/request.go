@@ -29,10 +29,10 @@ type EndpointReply struct {
 	MAC string
 }
 
-// JoinReply answers NetworkDriver.Join: Docker moves the link SrcName into the container and names it DstPrefix and a
-// number. There is no gateway, so Docker gives the container docker_gwbridge for the outside world. OnLink is an address that is to be
+// JoinReply answers NetworkDriver.Join: Docker moves the link SrcName into the container and names it DstName or, where that is
+// empty or the engine drops it, DstPrefix and a number. There is no gateway, so Docker gives the container docker_gwbridge for the outside world. OnLink is an address that is to be
 // reached by this link; invalid: none. Docker refuses two links of a container with one such address.
 type JoinReply struct {
-	SrcName, DstPrefix string
-	OnLink             netip.Addr
+	SrcName, DstPrefix, DstName string
+	OnLink                      netip.Addr
 }

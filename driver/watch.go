@@ -117,7 +117,7 @@ func (d *Driver) Abandoned(ctx context.Context, id string) bool {
 	if d.o.Docker == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second/2)
+	ctx, cancel := context.WithTimeout(ctx, shortAnswer)
 	defer cancel()
 	if _, err := d.o.Docker.Endpoints(ctx, id); !errors.Is(err, engine.ErrForgotten) {
 		return false

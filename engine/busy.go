@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -51,7 +52,10 @@ func (c *Client) Busy(ctx context.Context, ids []string) []string {
 			}
 			ids = slices.DeleteFunc(ids, func(id string) bool { return id == a.id })
 		case <-half.C: // asked after the others: if this is answered, they are not late for Docker being slow
-			go func() { alive <- c.ping(ctx) == nil }()
+			go func() {
+				_, err := c.ping(ctx)
+				alive <- err == nil
+			}()
 		case <-ctx.Done():
 			select {
 			case ok := <-alive:
@@ -66,13 +70,13 @@ func (c *Client) Busy(ctx context.Context, ids []string) []string {
 	return nil
 }
 
-// ping asks a question that waits for nothing.
-func (c *Client) ping(ctx context.Context) error {
-	body, err := c.open(ctx, "ping", "/_ping")
+// ping asks a question that waits for nothing, and returns the header of the answer.
+func (c *Client) ping(ctx context.Context) (http.Header, error) {
+	res, err := c.request(ctx, http.MethodGet, "ping", "/_ping", nil, http.StatusOK)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return body.Close()
+	return res.Header, res.Body.Close()
 }
 
 // Names lists the names of all containers of the host, running or not, by ID. No lock of Docker's keeps the answer back.

@@ -51,11 +51,16 @@ func New(socket string) *Client {
 
 // open asks for a path and gives the body of a good answer.
 func (c *Client) open(ctx context.Context, what, path string) (io.ReadCloser, error) {
-	return c.request(ctx, http.MethodGet, what, path, nil, http.StatusOK)
+	res, err := c.request(ctx, http.MethodGet, what, path, nil, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
 }
 
-// request sends a body, as JSON where there is one, and gives the body of an answer of the one status that is good.
-func (c *Client) request(ctx context.Context, method, what, path string, body []byte, good int) (io.ReadCloser, error) {
+// request sends a body, as JSON where there is one, and returns the answer if its status is the good
+// one; the caller closes its body.
+func (c *Client) request(ctx context.Context, method, what, path string, body []byte, good int) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -68,7 +73,7 @@ func (c *Client) request(ctx context.Context, method, what, path string, body []
 		return nil, fmt.Errorf("Docker's API: %w", err)
 	}
 	if res.StatusCode == good {
-		return res.Body, nil
+		return res, nil
 	}
 	defer res.Body.Close()
 	var answer struct {

@@ -21,6 +21,7 @@ type Network struct {
 	ConfigFrom ConfigFrom `json:"ConfigFrom,omitzero"`
 	IPAM       IPAM
 	Options    map[string]string `json:",omitempty"`
+	Labels     map[string]string `json:",omitempty"`
 }
 
 // ConfigFrom names the configuration that a network is made from on each node.
@@ -30,7 +31,8 @@ type ConfigFrom struct{ Network string }
 type IPAM struct {
 	Driver  string            `json:",omitempty"`
 	Options map[string]string `json:",omitempty"`
-	Config  []Subnet          `json:",omitempty"`
+	// Config is empty of ConfigOnly networks of engines from HidesConfigPools on.
+	Config []Subnet `json:",omitempty"`
 }
 
 // Subnet is a pool, as text.
@@ -60,7 +62,7 @@ func (c *Client) CreateNetwork(ctx context.Context, n Network) error {
 	if err != nil {
 		return err
 	}
-	return answer.Close()
+	return answer.Body.Close()
 }
 
 // PluginEnabled says whether a managed plugin, named with its tag, is enabled; ErrForgotten: there is none.

@@ -54,11 +54,23 @@ func join(ctx context.Context, b backend, req *network.JoinRequest) (any, error)
 	if reply.SrcName == "" { // dockerd would start the container without an interface and without a word
 		return nil, errors.New("join: no interface was made")
 	}
-	response := network.JoinResponse{InterfaceName: network.InterfaceName{SrcName: reply.SrcName, DstPrefix: reply.DstPrefix}}
+	var response joinResponse
+	response.InterfaceName = interfaceName{SrcName: reply.SrcName, DstPrefix: reply.DstPrefix, DstName: reply.DstName}
 	if reply.OnLink.IsValid() {
 		response.StaticRoutes = []*network.StaticRoute{{Destination: netip.PrefixFrom(reply.OnLink, 32).String(), RouteType: connected}}
 	}
 	return response, nil
+}
+
+// joinResponse is the SDK's with the name that engines take since API 1.56, which the SDK does not have.
+type joinResponse struct {
+	InterfaceName interfaceName
+	network.JoinResponse
+}
+
+type interfaceName struct {
+	SrcName, DstPrefix string
+	DstName            string `json:",omitempty"`
 }
 
 // connected is libnetwork's type of a route without a next hop, by the interface itself (types.CONNECTED).

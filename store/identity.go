@@ -36,6 +36,9 @@ type Identity struct {
 	NextCA      []byte    // of a replacement under way, PEM; empty: none
 	NextKey     Secret
 	Member      bool // it runs a member of the embedded etcd; a founder without Endpoints does, too
+	// EngineAPI is the API version that this host's Docker last told; empty: never told. Containers
+	// start at boot before Docker answers questions, and what it can do must be known by then.
+	EngineAPI string
 }
 
 // FoundIdentity makes the identity of a new environment's first host, with the environment's authority. hostID empty:

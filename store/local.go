@@ -110,6 +110,7 @@ type LocalEndpoint struct {
 	MTU           int    // bytes
 	// Services says who has given, or is to give, the container its route to this host's services by this endpoint.
 	Services RouteGiver
+	IfName   string // of the interface in the container; empty: Docker chooses it
 }
 
 // RouteGiver is who sees to a container's route to the services of its host: it has one, by one of its endpoints.

@@ -45,6 +45,7 @@ type identityValue struct {
 	NextCA      []byte     `json:"next_ca,omitempty"`
 	NextKey     []byte     `json:"next_key,omitempty"`
 	Member      bool       `json:"member,omitempty"`
+	EngineAPI   string     `json:"engine_api,omitempty"`
 }
 
 // endpointValue is a LocalEndpoint without the fact's methods in the way.
@@ -56,11 +57,12 @@ type endpointValue struct {
 	Link          string     `json:"link,omitempty"`
 	MTU           int        `json:"mtu,omitempty"`
 	Services      RouteGiver `json:"services,omitempty"`
+	IfName        string     `json:"if_name,omitempty"`
 }
 
 // MarshalJSON writes the fact and this host's part of the endpoint.
 func (e LocalEndpoint) MarshalJSON() ([]byte, error) {
-	return json.Marshal(endpointValue{e.Endpoint, e.DockerNetwork, e.SandboxKey, e.Joined, e.Link, e.MTU, e.Services})
+	return json.Marshal(endpointValue{e.Endpoint, e.DockerNetwork, e.SandboxKey, e.Joined, e.Link, e.MTU, e.Services, e.IfName})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -69,18 +71,18 @@ func (e *LocalEndpoint) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
 	}
-	*e = LocalEndpoint{v.Fact, v.DockerNetwork, v.SandboxKey, v.Joined, v.Link, v.MTU, v.Services}
+	*e = LocalEndpoint{v.Fact, v.DockerNetwork, v.SandboxKey, v.Joined, v.Link, v.MTU, v.Services, v.IfName}
 	return nil
 }
 
 func identityToValue(i Identity) identityValue {
 	return identityValue{i.Environment, i.HostID, i.HostName, i.Private.Bytes, i.Cert, i.Key.Bytes, i.CA, i.CAKey.Bytes,
-		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported, i.Founder, i.CAFact, i.CASince, i.NextCA, i.NextKey.Bytes, i.Member}
+		i.Router, i.Endpoints, i.Since, i.Exported, i.Imported, i.Founder, i.CAFact, i.CASince, i.NextCA, i.NextKey.Bytes, i.Member, i.EngineAPI}
 }
 
 func identityFromValue(v identityValue) Identity {
 	return Identity{v.Environment, v.HostID, v.HostName, Secret{v.Private}, v.Cert, Secret{v.Key}, v.CA, Secret{v.CAKey},
-		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported, v.Founder, v.CAFact, v.CASince, v.NextCA, Secret{v.NextKey}, v.Member}
+		v.Router, v.Endpoints, v.Since, v.Exported, v.Imported, v.Founder, v.CAFact, v.CASince, v.NextCA, Secret{v.NextKey}, v.Member, v.EngineAPI}
 }
 
 // diffLocal returns the values that changed from one Local to the next by name; nil for what is gone.

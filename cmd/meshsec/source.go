@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meshsec/meshsec/control"
+	"github.com/meshsec/meshsec/engine"
 )
 
 // The agent is the control socket's Source: without a node it says why, and shows empty lists.
@@ -143,6 +144,12 @@ func (n *node) status() control.Status {
 	}
 	for _, p := range problems {
 		bad("%s", p)
+	}
+	if docker := n.driver.Engine(); docker != (engine.Version{}) {
+		s.Docker = docker.String()
+		if flaw := docker.Flaw(); flaw != "" {
+			s.Warnings = append(s.Warnings, flaw)
+		}
 	}
 	if !n.driver.HearsDocker() {
 		s.Warnings = append(s.Warnings, "Docker's API does not answer (docker.sock in /run), so new names, services and labels of containers are not known")

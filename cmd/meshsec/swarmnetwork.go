@@ -24,12 +24,23 @@ type swarmNetwork struct {
 	internal, attachable          bool
 }
 
+// The labels of a configuration that tell its pool, for engines from 29 on do not.
+const (
+	labelSubnet  = "meshsec.subnet"
+	labelGateway = "meshsec.gateway"
+)
+
 // config is the network that every node has for itself, network the Swarm's. Docker takes the flags of operators at the
 // second only, and all others at the first only.
 func (w swarmNetwork) config() engine.Network {
 	n := engine.Network{Name: w.name + "-config", ConfigOnly: true, Scope: "local", Options: w.options, IPAM: engine.IPAM{Driver: w.driver, Options: w.ipamOptions}}
-	if w.subnet != "" {
-		n.IPAM.Config = []engine.Subnet{{Subnet: w.subnet, Gateway: w.gateway}}
+	if w.subnet == "" {
+		return n
+	}
+	n.IPAM.Config = []engine.Subnet{{Subnet: w.subnet, Gateway: w.gateway}}
+	n.Labels = map[string]string{labelSubnet: w.subnet}
+	if w.gateway != "" {
+		n.Labels[labelGateway] = w.gateway
 	}
 	return n
 }
@@ -72,7 +83,15 @@ func (w swarmNetwork) make(ctx context.Context, docker *engine.Client, have []co
 	if err != nil {
 		return "", err
 	}
+	version, err := docker.Version(ctx)
+	if err != nil {
+		return "", err
+	}
 	config, network := w.config(), w.network()
+	hidden := !version.API.Less(engine.HidesConfigPools) && hideable(list, config)
+	if hidden { // there is nothing to compare with
+		config.IPAM.Config = nil
+	}
 	if !me.Manager { // a worker has the Swarm's network only while it has tasks, and knows little of it
 		list = slices.DeleteFunc(list, func(n engine.Network) bool { return n.Name == w.name && n.Scope == "swarm" })
 	}
@@ -89,6 +108,9 @@ func (w swarmNetwork) make(ctx context.Context, docker *engine.Client, have []co
 	var out strings.Builder
 	if err := create(ctx, docker, &out, config, configThere, "on this node"); err != nil {
 		return out.String(), err
+	}
+	if hidden {
+		fmt.Fprintf(&out, "Docker %s does not tell the pool of %s, so it was not compared\n", version.Engine, config.Name)
 	}
 	if !me.Manager {
 		fmt.Fprintf(&out, "this node is no manager; the network itself is made on one, once:\n  %s\n", quoted(w.command()))
@@ -133,6 +155,7 @@ func there(list []engine.Network, want engine.Network) (bool, error) {
 		}
 		same := n.ConfigFrom == want.ConfigFrom && n.Internal == want.Internal && n.Attachable == want.Attachable
 		if want.ConfigOnly {
+			n.Driver, n.IPAM.Config = "", configured(n) // engines call its driver "null", which it does not have
 			same = n.IPAM.Driver == want.IPAM.Driver && maps.Equal(n.IPAM.Options, want.IPAM.Options) && maps.Equal(n.Options, want.Options) &&
 				slices.EqualFunc(n.IPAM.Config, want.IPAM.Config, func(a, b engine.Subnet) bool {
 					return a.Subnet == b.Subnet && (b.Gateway == "" || a.Gateway == b.Gateway)
@@ -145,6 +168,21 @@ func there(list []engine.Network, want engine.Network) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// configured returns the pool of a configuration: as the engine lists it or, where it does not, as the
+// labels tell it.
+func configured(n engine.Network) []engine.Subnet {
+	if len(n.IPAM.Config) > 0 || n.Labels[labelSubnet] == "" {
+		return n.IPAM.Config
+	}
+	return []engine.Subnet{{Subnet: n.Labels[labelSubnet], Gateway: n.Labels[labelGateway]}}
+}
+
+// hideable reports whether the configuration wants a pool and the one in the list tells none.
+func hideable(list []engine.Network, want engine.Network) bool {
+	at := slices.IndexFunc(list, func(n engine.Network) bool { return n.Name == want.Name && n.ConfigOnly })
+	return len(want.IPAM.Config) > 0 && at >= 0 && len(configured(list[at])) == 0
 }
 
 // room says what the pool overlaps with. The nodes' plugins would, too, but only once there are tasks.
@@ -235,6 +273,15 @@ func (w swarmNetwork) flags() (words []string) {
 	return words
 }
 
+// labels are those of the configuration, for Docker's program.
+func (w swarmNetwork) labels() (words []string) {
+	labels := w.config().Labels
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, "--label", k+"="+labels[k])
+	}
+	return words
+}
+
 // elsewhere says what to type on the other nodes.
 func (w swarmNetwork) elsewhere(nodes []engine.Node, self string) string {
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n engine.Node) bool { return n.ID == self })
@@ -242,7 +289,7 @@ func (w swarmNetwork) elsewhere(nodes []engine.Node, self string) string {
 		return "this is the only node; on each further one repeat this command\n"
 	}
 	out := "on each other node, unless it was done there, and on those that come later, type\n  " +
-		quoted(slices.Concat([]string{"docker", "network", "create", "--config-only", "--ipam-driver", w.driver}, w.flags(), []string{w.config().Name})) + "\nthe other nodes are\n"
+		quoted(slices.Concat([]string{"docker", "network", "create", "--config-only", "--ipam-driver", w.driver}, w.flags(), w.labels(), []string{w.config().Name})) + "\nthe other nodes are\n"
 	for _, n := range nodes {
 		role := "worker"
 		if n.Manager {

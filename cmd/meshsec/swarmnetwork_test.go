@@ -21,7 +21,8 @@ type fakeNode struct {
 	quorum   bool
 	plugin   string // body of the answer about the plugin; empty: there is none
 	networks []engine.Network
-	raced    bool // another manager makes the network first
+	raced    bool   // another manager makes the network first
+	api      string // of the engine; from 1.52 on it tells no pools of configurations
 }
 
 func (n *fakeNode) serve(t *testing.T) (socket string) {
@@ -54,7 +55,22 @@ func (n *fakeNode) serve(t *testing.T) (socket string) {
 		}
 		_, _ = w.Write([]byte(n.plugin))
 	})
-	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(n.networks) })
+	mux.HandleFunc("GET /_ping", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", n.api)
+		w.Header().Set("Server", "Docker/library-import (linux)")
+	})
+	mux.HandleFunc("GET /networks", func(w http.ResponseWriter, _ *http.Request) {
+		list := slices.Clone(n.networks)
+		for i := range list {
+			if list[i].ConfigOnly {
+				list[i].Driver = "null"
+			}
+			if list[i].ConfigOnly && !engine.ParseAPI(n.api).Less(engine.HidesConfigPools) {
+				list[i].IPAM.Config = nil
+			}
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	})
 	mux.HandleFunc("POST /networks/create", func(w http.ResponseWriter, r *http.Request) {
 		var made engine.Network
 		if err := json.NewDecoder(r.Body).Decode(&made); err != nil || made.ConfigOnly && made.Scope != "" {
@@ -80,7 +96,7 @@ func (n *fakeNode) serve(t *testing.T) (socket string) {
 }
 
 func healthy() *fakeNode {
-	return &fakeNode{state: "active", manager: true, quorum: true, plugin: `{"Enabled":true}`}
+	return &fakeNode{state: "active", manager: true, quorum: true, plugin: `{"Enabled":true}`, api: "1.41"}
 }
 
 // elsewhere is an agent on whose host the environment's network has not been made yet.
@@ -94,7 +110,14 @@ func (elsewhere) Networks() []control.Network {
 func (elsewhere) Status() control.Status { return control.Status{MTU: 1438} }
 
 func TestSwarmNetworkOnAManagerAndOnAWorker(t *testing.T) {
+	for _, api := range []string{"1.41", "1.56"} { // of engines 20.10 and 29
+		t.Run(api, func(t *testing.T) { swarmNetworkOnBoth(t, api) })
+	}
+}
+
+func swarmNetworkOnBoth(t *testing.T, api string) {
 	n := healthy()
+	n.api = api
 	docker := n.serve(t)
 	args := []string{"swarm", "network", "shop", "--subnet", "10.60.0.0/16", "--ipam-opt", "meshsec.network=shop", "-o", "meshsec.sticky=off", "--internal", "--docker", docker}
 	out, err := run(t, elsewhere{}, args...)
@@ -102,7 +125,7 @@ func TestSwarmNetworkOnAManagerAndOnAWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range []string{"shop-config made on this node", "shop made in the Swarm", "two (192.0.2.2, worker)",
-		"docker network create --config-only --ipam-driver meshsec/plugin:latest --subnet 10.60.0.0/16 --ipam-opt meshsec.network=shop --opt meshsec.sticky=off shop-config\n"} {
+		"docker network create --config-only --ipam-driver meshsec/plugin:latest --subnet 10.60.0.0/16 --ipam-opt meshsec.network=shop --opt meshsec.sticky=off --label meshsec.subnet=10.60.0.0/16 shop-config\n"} {
 		if !strings.Contains(out, w) {
 			t.Errorf("no %q in %s", w, out)
 		}
@@ -118,6 +141,13 @@ func TestSwarmNetworkOnAManagerAndOnAWorker(t *testing.T) {
 	if err != nil || !strings.Contains(out, "shop-config is there on this node\nshop is there in the Swarm") || len(n.networks) != 2 {
 		t.Errorf("again: %s, %v, %+v", out, err, n.networks)
 	}
+	for i, other := range []string{"10.61.0.0/16", "10.42.0.0/16"} {
+		changed := slices.Clone(args)
+		changed[4] = other
+		if _, err := run(t, elsewhere{}, changed...); err == nil || !strings.Contains(err.Error(), "other options") {
+			t.Errorf("%d: another pool: %v", i, err)
+		}
+	}
 	n.networks = n.networks[:1] // partly done
 	if out, err = run(t, elsewhere{}, args...); err != nil || !strings.Contains(out, "shop made in the Swarm") {
 		t.Errorf("the rest: %s, %v", out, err)
@@ -130,6 +160,20 @@ func TestSwarmNetworkOnAManagerAndOnAWorker(t *testing.T) {
 	if err != nil || len(worker.networks) != 2 ||
 		!strings.Contains(out, "meshsec swarm network --subnet 10.60.0.0/16 --ipam-opt meshsec.network=shop --opt meshsec.sticky=off --internal shop\n") {
 		t.Errorf("worker: %s, %v, %+v", out, err, worker.networks)
+	}
+}
+
+// TestSwarmNetworkWithoutLabels: a configuration that was typed by hand, or made by an older version, has no labels. Where
+// the engine does not tell its pool either, it counts as the wanted one, and the answer says so.
+func TestSwarmNetworkWithoutLabels(t *testing.T) {
+	for api, accepted := range map[string]bool{"1.41": false, "1.56": true} {
+		n := healthy()
+		n.api = api
+		n.networks = []engine.Network{{Name: "mesh-config", ConfigOnly: true, Scope: "local", IPAM: engine.IPAM{Driver: defaultDriver}}}
+		out, err := run(t, elsewhere{}, "swarm", "network", "mesh", "--subnet", "10.60.0.0/16", "--docker", n.serve(t))
+		if accepted != (err == nil) || accepted && !strings.Contains(out, "it was not compared") {
+			t.Errorf("API %s: %s, %v", api, out, err)
+		}
 	}
 }
 

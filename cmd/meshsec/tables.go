@@ -42,6 +42,9 @@ func showStatus(w io.Writer, s control.Status) {
 	}
 	row(w, "host", fmt.Sprintf("%s (%s), meshsec %s", s.HostName, s.HostID, s.Version))
 	row(w, "environment", s.Environment)
+	if s.Docker != "" {
+		row(w, "docker", s.Docker)
+	}
 	row(w, "data plane", fmt.Sprintf("%s: %s", s.DataPlane, s.DataPlaneReason))
 	row(w, "underlay", strings.Join(s.Underlay, ", "))
 	row(w, "router", fmt.Sprintf("%s, inner MTU %d, %s (survives %s)", s.Router, s.MTU, s.RouterNamespace, s.Survives))
