@@ -21,6 +21,7 @@ type dockerd struct {
 	containers map[string]string            // what inspect gives, by container ID
 	status     int                          // if set, of every answer
 	names      map[string]string            // of all containers, by ID
+	version    string                       // its headers Server and, as the last word, Api-Version; empty: neither
 	locked     map[string]bool              // containers that no question about is answered, by ID
 	asked      []string
 	streams    map[chan string]bool // of events
@@ -59,6 +60,10 @@ func (e *dockerd) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(e.status)
 		_ = json.NewEncoder(w).Encode(map[string]string{"message": "trouble"})
 	case req.URL.Path == "/_ping":
+		if at := strings.LastIndexByte(e.version, ' '); at >= 0 {
+			w.Header().Set("Server", e.version[:at])
+			w.Header().Set("Api-Version", e.version[at+1:])
+		}
 	case req.URL.Path == "/containers/json":
 		list := []map[string]any{}
 		for id, name := range e.names {
@@ -77,6 +82,13 @@ func (e *dockerd) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	default:
 		_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "Name": "mesh", "Driver": "meshsec/plugin:latest", "Containers": list})
 	}
+}
+
+// change changes what the engine is.
+func (e *dockerd) change(what func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	what()
 }
 
 // stream sends events until the client goes or hangUp.

@@ -41,6 +41,15 @@ func shaped(method string, reply fields, text string) error {
 	return nil
 }
 
+// nameIn tells whether a reply to Join names the interface as was asked for.
+func (m *model) nameIn(method string, req fields, text string) error {
+	want := fmt.Sprintf(`"DstName":%q`, m.named[req.EndpointID])
+	if method == "NetworkDriver.Join" && (m.named[req.EndpointID] != "") != strings.Contains(text, want) {
+		return fmt.Errorf("asked for %s, and got %s", want, text)
+	}
+	return nil
+}
+
 // gone tells whether a delete, once answered, has deleted. Docker believes so, whatever the answer.
 func (m *model) gone(r *rig, method string, req fields) error {
 	local := r.cp.Local()

@@ -30,6 +30,8 @@ type model struct {
 	held      map[string]lease        // recorded PoolID and address → what it was handed out for
 	removed   map[string]bool         // networks that were deleted
 	chosen    map[string]bool         // recorded pools that the plugin chose
+	naming    bool                    // the engine honours names of interfaces
+	named     map[string]string       // names of interfaces that were asked for, by Docker's ID of the endpoint
 	global    bool                    // with SCOPE=global: a Swarm's leader allots
 }
 
@@ -48,6 +50,7 @@ func newModel() *model {
 	return &model{
 		pools: map[string]string{}, prefixes: map[string]netip.Prefix{}, addrs: map[string]netip.Prefix{},
 		networks: map[string]string{}, endpoints: map[string]endpoint{}, held: map[string]lease{}, removed: map[string]bool{}, chosen: map[string]bool{},
+		named: map[string]string{},
 	}
 }
 
@@ -199,8 +202,8 @@ func (m *model) expect(method string, req, resp fields) outcome {
 		ok = len(req.IPv4Data) == 1 && len(req.IPv6Data) == 0 && req.IPv4Data[0].Gateway != "" &&
 			req.IPv4Data[0].AddressSpace == "StubLocal" && m.prefixes[req.IPv4Data[0].Pool].IsValid()
 	case "NetworkDriver.CreateEndpoint":
-		_, named := req.Options["com.docker.network.endpoint.ifname"] // an option that is refused
-		ok = !named && m.networks[req.NetworkID] != "" && m.free(req.NetworkID, req.EndpointID, req.Interface.Address)
+		_, named := req.Options[ifNameOption] // refused unless the engine honours it
+		ok = (m.naming || !named) && m.networks[req.NetworkID] != "" && m.free(req.NetworkID, req.EndpointID, req.Interface.Address)
 	case "NetworkDriver.Join":
 		_, ok = m.endpoints[req.EndpointID]
 	case "NetworkDriver.AllocateNetwork":
@@ -215,6 +218,9 @@ func (m *model) expect(method string, req, resp fields) outcome {
 func (f fields) gateway() bool {
 	return f.Options["RequestAddressType"] == "com.docker.network.gateway"
 }
+
+// ifNameOption asks for a name of the endpoint's interface.
+const ifNameOption = "com.docker.network.endpoint.ifname"
 
 // learn takes in what a call that succeeded has changed.
 func (m *model) learn(method string, req, resp, reply fields) {
@@ -252,6 +258,7 @@ func (m *model) learn(method string, req, resp, reply fields) {
 		}
 	case "NetworkDriver.CreateEndpoint":
 		m.endpoints[req.EndpointID] = endpoint{req.NetworkID, req.Interface.Address}
+		m.named[req.EndpointID], _ = req.Options[ifNameOption].(string)
 	case "NetworkDriver.DeleteEndpoint":
 		delete(m.endpoints, req.EndpointID)
 	}

@@ -65,7 +65,8 @@ func (l *links) Veths() ([]string, error) {
 type cluster struct {
 	id        store.Identity
 	endpoints []string
-	scope     string // of the driver
+	scope     string         // of the driver
+	engine    *engine.Client // of each rig; nil: there is no API
 }
 
 // The IDs of the two hosts. By them a host chooses where it looks for a block: with these not where the traces ask for a single address.
@@ -149,7 +150,7 @@ func (c cluster) host(t *testing.T, environment string) *rig {
 // machine is a rig whose agent was never started.
 func (c cluster) machine(t *testing.T, environment string) *rig {
 	t.Helper()
-	r := &rig{c: c, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
+	r := &rig{c: c, engine: c.engine, environment: environment, path: filepath.Join(t.TempDir(), "replay.db"), links: &links{veths: map[string]link.Veth{}}}
 	s := New(socket(t), quiet(io.Discard), Options{Scope: c.scope})
 	s.limit = wait // the machine may be busy; that the limit holds is tested elsewhere
 	r.docker = serve(t, s)

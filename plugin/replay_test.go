@@ -5,13 +5,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/meshsec/meshsec/engine"
 )
 
 // step is a recorded call.
@@ -68,6 +72,29 @@ func TestReplay(t *testing.T) {
 	playAll(t, all)
 }
 
+// TestReplayNamedInterface plays the trace in which a user asks for an interface's name to an engine that honours it. In
+// TestReplay the engine has no API, so the plugin can't know, and refuses the option.
+func TestReplayNamedInterface(t *testing.T) {
+	c := startCluster(t)
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Api-Version", engine.NamesInterfaces.String())
+		if req.URL.Path != "/_ping" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	c.engine = engine.New(socket)
+	crash := func(_ int, method string) manner { return manner{again: true, crash: changes(method)} }
+	playIn(t, c, []replay{{"29-legacy-join", "each", crash}})
+}
+
 // replay is a trace and the manner in which its calls are made, by their number and method.
 type replay struct {
 	trace, name string
@@ -90,7 +117,11 @@ func (m manner) times() int {
 // playAll plays traces, each to a plugin in an environment of its own, some at the same time: most of it is waiting.
 func playAll(t *testing.T, all []replay) {
 	t.Helper()
-	c := startCluster(t)
+	playIn(t, startCluster(t), all)
+}
+
+func playIn(t *testing.T, c cluster, all []replay) {
+	t.Helper()
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, p := range all {
@@ -104,6 +135,7 @@ func playAll(t *testing.T, all []replay) {
 
 func (p replay) play(t *testing.T, r *rig) {
 	m := newModel()
+	m.naming = r.engine != nil
 	command, calls := "", 0
 	for _, s := range steps(t, filepath.Join("testdata", "traces", p.trace+".jsonl")) {
 		if s.Command != "" {
@@ -159,6 +191,9 @@ func (m *model) play(t *testing.T, r *rig, s step, how manner) error {
 			continue
 		}
 		if err := shaped(s.Method, reply, text); err != nil {
+			return fmt.Errorf("%s, time %d: %w", s.Method, i+1, err)
+		}
+		if err := m.nameIn(s.Method, req, text); err != nil {
 			return fmt.Errorf("%s, time %d: %w", s.Method, i+1, err)
 		}
 		if err := m.gone(r, s.Method, req); err != nil {

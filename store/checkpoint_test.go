@@ -44,7 +44,7 @@ func fullLocal(t testing.TB) *Local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.Router = netip.MustParseAddr("100.127.0.1")
+	id.Router, id.EngineAPI = netip.MustParseAddr("100.127.0.1"), "1.56"
 	addr := netip.MustParseAddr("10.42.64.2")
 	pool := netip.MustParsePrefix("10.42.0.0/16")
 	e := testEndpoint(id.HostID, 2)
@@ -55,7 +55,7 @@ func fullLocal(t testing.TB) *Local {
 		Leases:    map[AddrKey]Lease{{"default", addr}: {Kind: LeaseEndpoint, PoolID: "p/1", Name: "web", Since: testTime}},
 		Blocks:    map[BlockKey]Claim{{"default", netip.MustParsePrefix("10.42.64.0/26")}: {V: 1, Host: id.HostID, Since: testTime}},
 		Statics:   map[AddrKey]Claim{{"default", netip.MustParseAddr("10.42.0.9")}: {V: 1, Host: id.HostID}},
-		Endpoints: map[string]LocalEndpoint{e.ID: {Endpoint: e, DockerNetwork: "d1", SandboxKey: "/var/run/docker/netns/x", Joined: true, Link: "ms01", MTU: 1438}},
+		Endpoints: map[string]LocalEndpoint{e.ID: {Endpoint: e, DockerNetwork: "d1", SandboxKey: "/var/run/docker/netns/x", Joined: true, Link: "ms01", MTU: 1438, IfName: "mesh0"}},
 		Unused:    map[string]time.Time{"old": testTime, "older": {}},
 		Managed:   map[string]ManagedPool{"g/default": {ID: "g/default", Network: "default", Pool: pool, DockerID: "d2", Since: testTime}},
 		Allotted:  map[AddrKey]Allotment{{"default", addr}: {PoolID: "g/default", Since: testTime}},

@@ -20,7 +20,7 @@ type shown struct{ health control.Health }
 
 func (s shown) Status() control.Status {
 	return control.Status{Health: s.health, Problems: []string{"etcd is not reachable: refused"}, HostName: "h1", HostID: "00aa", DataPlane: "userspace",
-		DataPlaneReason: "set by DATAPLANE", Router: netip.MustParseAddr("100.127.0.1"), Drops: map[string]uint64{"short": 2, "none": 0}}
+		DataPlaneReason: "set by DATAPLANE", Router: netip.MustParseAddr("100.127.0.1"), Docker: "29.7.2, API 1.55", Drops: map[string]uint64{"short": 2, "none": 0}}
 }
 func (shown) Hosts() []control.Host {
 	return []control.Host{{Name: "h1", Self: true, Alive: true, Underlay: "192.0.2.1:4500"}}
@@ -90,7 +90,7 @@ func run(t *testing.T, src control.Source, args ...string) (string, error) {
 
 func TestEveryViewAsTextAndAsJSON(t *testing.T) {
 	for view, want := range map[string][]string{
-		"status":    {"etcd is not reachable: refused", "h1 (00aa)", "set by DATAPLANE", "short 2"},
+		"status":    {"etcd is not reachable: refused", "h1 (00aa)", "set by DATAPLANE", "29.7.2, API 1.55", "short 2"},
 		"hosts":     {"h1 *", "192.0.2.1:4500", "yes"},
 		"peers":     {"up", "1.23ms", "2.0 KiB", "1m ago", "starting: no answer from 192.0.2.3:4500 in 3 attempts", "never"},
 		"networks":  {"10.42.64.0/18,10.42.128.0/17", "/26"},
