@@ -70,7 +70,7 @@ func TestDriverOptions(t *testing.T) {
 	s := shared(t)
 	h := s.Hosts[0]
 	c := start(t, h, "bridge", "optional")
-	for _, option := range []string{"colour=blue", "meshsec.speed=1", "com.docker.network.endpoint.ifname=foo0", "com.docker.network.driver.mtu=1300"} {
+	for _, option := range []string{"colour=blue", "meshsec.speed=1", "com.docker.network.driver.mtu=1300"} {
 		name, _, _ := strings.Cut(option, "=")
 		refused(t, h, []string{"driver option " + name}, "network", "connect", "--driver-opt", option, mesh, c.Name)
 	}
