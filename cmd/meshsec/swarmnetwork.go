@@ -24,12 +24,6 @@ type swarmNetwork struct {
 	internal, attachable          bool
 }
 
-// The labels of a configuration that tell its pool, for engines from 29 on do not.
-const (
-	labelSubnet  = "meshsec.subnet"
-	labelGateway = "meshsec.gateway"
-)
-
 // config is the network that every node has for itself, network the Swarm's. Docker takes the flags of operators at the
 // second only, and all others at the first only.
 func (w swarmNetwork) config() engine.Network {
@@ -170,21 +164,6 @@ func there(list []engine.Network, want engine.Network) (bool, error) {
 	return false, nil
 }
 
-// configured returns the pool of a configuration: as the engine lists it or, where it does not, as the
-// labels tell it.
-func configured(n engine.Network) []engine.Subnet {
-	if len(n.IPAM.Config) > 0 || n.Labels[labelSubnet] == "" {
-		return n.IPAM.Config
-	}
-	return []engine.Subnet{{Subnet: n.Labels[labelSubnet], Gateway: n.Labels[labelGateway]}}
-}
-
-// hideable reports whether the configuration wants a pool and the one in the list tells none.
-func hideable(list []engine.Network, want engine.Network) bool {
-	at := slices.IndexFunc(list, func(n engine.Network) bool { return n.Name == want.Name && n.ConfigOnly })
-	return len(want.IPAM.Config) > 0 && at >= 0 && len(configured(list[at])) == 0
-}
-
 // room says what the pool overlaps with. The nodes' plugins would, too, but only once there are tasks.
 func (w swarmNetwork) room(pool netip.Prefix, list []engine.Network, have []control.Network) error {
 	name := w.ipamOptions[ipam.OptionNetwork]
@@ -269,15 +248,6 @@ func (w swarmNetwork) flags() (words []string) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(w.options)) {
 		words = append(words, "--opt", k+"="+w.options[k])
-	}
-	return words
-}
-
-// labels are those of the configuration, for Docker's program.
-func (w swarmNetwork) labels() (words []string) {
-	labels := w.config().Labels
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		words = append(words, "--label", k+"="+labels[k])
 	}
 	return words
 }
