@@ -52,7 +52,8 @@ func TestWhatDockerSaysOfAContainerReachesItsFact(t *testing.T) {
 	r.start(net1, pool, ep1, "") // 20.10 tells no name
 	e.set(net1, "ep-"+ep1, "web", ep1)
 	r.Wait("the name", func() bool { return r.fact(ep1).Name == "web" })
-	if got := e.questions(); !slices.Equal(got, []string{"GET /containers/json", "GET /networks/" + net1}) {
+	r.Wait("the engine's version", func() bool { return slices.Contains(e.questions(), "GET /_ping") })
+	if got := e.questions(); !slices.Equal(got, []string{"GET /_ping", "GET /containers/json", "GET /networks/" + net1}) {
 		t.Errorf("asked %q during a start, which may wait for us", got)
 	}
 	e.setContainer(ctr1, inspected(ctr1, "web", ep1))
