@@ -51,6 +51,8 @@ func runAgent(ctx context.Context, set settings.Settings, setErr error, p paths,
 	g.Go(func() error { return a.plugin.Serve(ctx) })
 	if err := a.listenControl(ctx, g); err != nil {
 		setErr = errors.Join(setErr, err)
+	} else {
+		a.offerCommand()
 	}
 	g.Go(func() error { return a.keepLink(ctx) })
 	if setErr == nil && set.Listen != "" {

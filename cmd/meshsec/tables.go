@@ -72,6 +72,9 @@ func showStatus(w io.Writer, s control.Status) {
 		row(w, "dropped", drops(s.Drops))
 	}
 	row(w, "started", age(s.Started))
+	if hint := commandHint(paths{run: "/run"}); hint != "" {
+		row(w, "command", hint)
+	}
 }
 
 func hostsCommand(a *ask) *cobra.Command {
