@@ -36,7 +36,7 @@ plugin: build ## build/plugin/{config.json,rootfs}, as `docker plugin create` ta
 	cp $(BIN) $(PLUGIN).new/rootfs/meshsec
 	mv $(PLUGIN).new $(PLUGIN)
 
-install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and bin/meshsec into /usr/local/bin (JOIN=token: as a further host)
+install: plugin ## the managed plugin meshsec/plugin into this host's Docker, and the command meshsec into /usr/local/bin (JOIN=token: as a further host)
 	@scripts/install
 
 upgrade: plugin ## this version's binary into the installed plugin; state, settings and networks stay, containers keep running

@@ -12,8 +12,8 @@ import (
 )
 
 // TestCase25DisableAndUpgrade: the plugin is disabled under running containers, changed, and enabled again. Nothing crosses in the clear
-// meanwhile, and then everything is as it was. `docker plugin upgrade` pulls from a registry, so it is not tested here; what
-// it does to the agent is: another binary in the disabled plugin's root, and the same state.
+// meanwhile, and then everything is as it was. TestRegistry has `docker plugin upgrade`, which is the same to the agent:
+// another binary in the disabled plugin's root, and the same state.
 func TestCase25DisableAndUpgrade(t *testing.T) {
 	s := own(t, 2)
 	if err := s.joinAll(t.Context()); err != nil {

@@ -37,13 +37,18 @@ func (h *Host) InstallPlugin(ctx context.Context, settings ...string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.Docker(ctx, "plugin", "create", Plugin, filepath.Join(root, "build/plugin")); err != nil {
+	return h.InstallPluginFrom(ctx, filepath.Join(root, "build/plugin"), settings...)
+}
+
+// InstallPluginFrom is InstallPlugin with the plugin in another folder, such as a previous release.
+func (h *Host) InstallPluginFrom(ctx context.Context, dir string, settings ...string) error {
+	if _, err := h.Docker(ctx, "plugin", "create", Plugin, dir); err != nil {
 		return err
 	}
 	if err := h.SetPlugin(ctx, oneMember(settings)...); err != nil {
 		return err
 	}
-	_, err = h.Docker(ctx, "plugin", "enable", Plugin)
+	_, err := h.Docker(ctx, "plugin", "enable", Plugin)
 	return err
 }
 
