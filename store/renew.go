@@ -234,7 +234,7 @@ func (c *Checkpoint) verifyServer(state tls.ConnectionState) error {
 // After returns the identity of a host that has joined with a newer token, or with the same one again: peers know its
 // handshake key and router address, and what it was given since is not lost.
 func (id Identity) After(old Identity) Identity {
-	id.Private, id.Router, id.Since = old.Private, old.Router, old.Since
+	id.Private, id.Router, id.Since, id.EngineAPI = old.Private, old.Router, old.Since, old.EngineAPI
 	der, err := CertDER(id.CA)
 	if err == nil && old.believes(der) || bytes.Equal(id.Key.Bytes, old.Key.Bytes) { // the authority may have been replaced since
 		id.CA, id.CAFact, id.Founder = old.CA, old.CAFact, old.Founder

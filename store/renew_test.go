@@ -202,7 +202,7 @@ func TestTheSameTokenAgainChangesNothing(t *testing.T) {
 	}
 	old.Router, old.Exported, old.Imported, old.Founder, old.Member = netip.MustParseAddr("100.127.0.1"), testTime, true, true, true
 	old.CAKey, old.CAFact, old.CASince = ca.Key, []byte("fact"), testTime
-	old.NextCA, old.NextKey = []byte("next"), ca.Key
+	old.NextCA, old.NextKey, old.EngineAPI = []byte("next"), ca.Key, "1.56"
 	for v, i := reflect.ValueOf(old), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
 			t.Errorf("%s is not set here, so nothing is known of it", v.Type().Field(i).Name)
