@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestEverySettingIsInThePluginsConfigAndInTheReadme: Docker knows the settings of config.json only, and an operator those of
-// the README.
-func TestEverySettingIsInThePluginsConfigAndInTheReadme(t *testing.T) {
+// TestEverySettingIsInThePluginsConfigAndInTheDocs holds config.json, by which Docker knows settings, and
+// docs/settings.md, by which operators know them, to the list in the code.
+func TestEverySettingIsInThePluginsConfigAndInTheDocs(t *testing.T) {
 	text, err := os.ReadFile("../config.json")
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestEverySettingIsInThePluginsConfigAndInTheReadme(t *testing.T) {
 	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/settings.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +31,8 @@ func TestEverySettingIsInThePluginsConfigAndInTheReadme(t *testing.T) {
 		t.Errorf("config.json has %d settings, there are %d", len(config.Env), len(All))
 	}
 	for i, s := range All {
-		if !strings.Contains(string(readme), "\n| `"+s.Name+"` |") {
-			t.Errorf("the README's table lacks %s", s.Name)
+		if !strings.Contains(string(page), "\n| `"+s.Name+"` |") {
+			t.Errorf("docs/settings.md lacks %s", s.Name)
 		}
 		if i >= len(config.Env) {
 			break

@@ -19,7 +19,7 @@ const Prefix = "MESHSEC_"
 type Setting struct {
 	Name    string
 	Default string
-	// Help is one line for `meshsec agent --help` and the README.
+	// Help is one line for `meshsec agent --help` and docs/settings.md.
 	Help string
 	// File says that the value may be, or is, a file's path on the host.
 	File bool
