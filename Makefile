@@ -63,7 +63,7 @@ engines: ## today's Docker engine, client and Compose for the test hosts, from i
 
 demo: hosts plugin ## three hosts on this machine: networks, containers, ping, a file, the underlay's traffic (KEEP=1 leaves it up; ENGINE=29: on today's engine)
 	@$(if $(filter 29 29-nftables,$(ENGINE)),scripts/setup test; scripts/engines)
-	$(GO) build -o bin/demo ./internal/demo
+	. scripts/goenv; $(GO) build -o bin/demo ./internal/demo
 	MESHSEC_ENGINE="$(or $(ENGINE),20.10)" bin/demo
 
 check: hosts ## format, vet, lint and unit tests; no Docker, under two minutes
@@ -79,19 +79,19 @@ e2e: hosts plugin ## the end-to-end suite on one engine (ENGINE=20.10, 29 or 29-
 
 chaos: hosts plugin ## random faults on hosts under traffic and attack (N=schedules, default 10; SEED=of the first, default random; HOSTS=3; MEMBERS=1: of etcd; DOCKER=1: with dockerds)
 	@$(if $(DOCKER),scripts/setup test; scripts/engines)
-	$(GO) build -o bin/chaos ./internal/chaos
+	. scripts/goenv; $(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -n "$(or $(N),10)" -hosts "$(or $(HOSTS),3)" -members "$(or $(MEMBERS),1)" $(if $(DOCKER),-docker)
 
 crash: hosts plugin ## an agent killed before its first write to etcd, disk or kernel, before its second, and so on (EVERY=1; FOUNDER=1: the one that embeds etcd)
-	@$(GO) build -o bin/chaos ./internal/chaos
+	@. scripts/goenv; $(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -points 1 -n "$(or $(EVERY),1)" $(if $(FOUNDER),-founder)
 
 soak: hosts plugin ## containers that come and go under traffic, attack and new keys every 5 s, and whether anything is left (MINUTES=30)
-	@$(GO) build -o bin/chaos ./internal/chaos
+	@. scripts/goenv; $(GO) build -o bin/chaos ./internal/chaos
 	bin/chaos -seed "$(or $(SEED),0)" -hosts "$(or $(HOSTS),3)" -soak "$(or $(MINUTES),30)m"
 
 storm: hosts plugin ## hosts that all start at the same moment: until all reach all, and what it costs etcd and processors (HOSTS=64)
-	@$(GO) build -o bin/benchmesh ./internal/bench/mesh
+	@. scripts/goenv; $(GO) build -o bin/benchmesh ./internal/bench/mesh
 	bin/benchmesh -storm "$(or $(HOSTS),64)"
 
 model: ## the model of handshake and rekeying, checked by Spin (DEEP=1: also that restarts end well, minutes)
@@ -104,7 +104,7 @@ lab: plugin ## the kernel data plane, in an emulated machine whose kernel has ES
 lab-arm64: plugin ## the agent on an emulated arm64 machine, joined by a wire to an x86-64 one: both ping through ESP
 	@scripts/setup lab
 	$(MAKE) -s build ARCH=arm64
-	$(GO) build -o bin/lab ./internal/lab
+	. scripts/goenv; $(GO) build -o bin/lab ./internal/lab
 	bin/lab -pair -- internal/lab/proof/joined
 
 bench: hosts plugin engines ## the benchmarks of docs/benchmarks.md
