@@ -1,42 +1,42 @@
 package e2e
 
 import (
+	"context"
+	"encoding/hex"
+	"fmt"
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/meshsec/meshsec/control"
 	"github.com/meshsec/meshsec/internal/testnet"
 )
 
 // TestInterop joins a host of the present version to an environment that the previous release founded, and the other
-// way around, on each data plane of MESHSEC_E2E_DATAPLANE.
+// way around, on each data plane of MESHSEC_E2E_DATAPLANE. TestRegistry does it with dockerds.
 func TestInterop(t *testing.T) {
 	root, err := testnet.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	previous, present := previousPlugin(t), filepath.Join(root, "build/plugin")
+	const binary = "rootfs/meshsec"
+	needRoot(t)
+	previous, present := filepath.Join(previousPlugin(t), binary), filepath.Join(root, "build/plugin", binary)
 	defer func(all []string) { planes = all }(planes)
-	for {
-		name := planes[0]
-		if name == "" {
-			name = "auto"
-		}
-		t.Run(name+"/previous founds", func(t *testing.T) { interop(t, previous, present) })
-		t.Run(name+"/present founds", func(t *testing.T) { interop(t, present, previous) })
-		if len(planes) == 1 {
-			return
-		}
-		planes = planes[1:]
+	for ; len(planes) > 0; planes = planes[1:] {
+		t.Run("PreviousFounds"+planes[0], func(t *testing.T) { interop(t, previous, present) })
+		t.Run("PresentFounds"+planes[0], func(t *testing.T) { interop(t, present, previous) })
 	}
 }
 
-// interop has a first host with one plugin and a second with another, and sends both ways.
+// interop starts the agents of two hosts from different binaries, and a container on each, and pings both ways.
 func interop(t *testing.T, first, second string) {
-	s := special(t, testnet.Options{Hosts: 2, Docker: true, ESP: planes[0] == "esp"})
+	s := special(t, testnet.Options{Hosts: 2, ESP: planes[0] == "esp"})
 	var all []*testnet.Container
-	for i, plugin := range []string{first, second} {
+	for i, binary := range []string{first, second} {
 		h := s.Hosts[i]
-		settings := planeSettings(h)
+		settings := append(planeSettings(h), "HOST_NAME="+h.Name)
 		if i > 0 {
 			token, err := s.Hosts[0].Token(t.Context())
 			if err != nil {
@@ -44,26 +44,46 @@ func interop(t *testing.T, first, second string) {
 			}
 			settings = append(settings, "JOIN="+token)
 		}
-		if err := h.InstallPluginFrom(t.Context(), plugin, settings...); err != nil {
-			t.Fatal(err)
-		}
-		if err := createMesh(t.Context(), h); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, start(t, h, mesh, "on-"+h.Name))
-	}
-	for i, from := range all {
-		to := all[1-i]
-		s.reach(t, from, to.Addr)
-		took, err := from.Transfer(t.Context(), s.watch.Canary, to.Addr, 1<<20)
+		agent, err := h.StartAgentFrom(binary, settings...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("figure: 1 MiB from %s to %s and back in %v", from.Host.Name, to.Host.Name, took)
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+			defer cancel()
+			if err := agent.Stop(ctx, unix.SIGTERM); err != nil {
+				t.Error(err)
+			}
+		})
+		engine := testnet.NewEngine(h)
+		if err := engine.CreateNetwork(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c, err := engine.StartContainer(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	for i, from := range all {
+		to := all[1-i].Addr.String()
+		eventually(t, from.Host.Name+" reaches "+to, func() error {
+			_, err := from.Run(t.Context(), "ping", "-q", "-c", "3", "-i", "0.2", "-W", "1", "-s", "1300", "-p", hex.EncodeToString(s.watch.Canary[:]), to)
+			return err
+		})
 	}
 	for _, h := range s.Hosts {
-		eventually(t, h.Name, func() error { return answers(t, h) })
-		status, _ := h.Meshsec(t.Context(), "hosts")
-		t.Logf("%s", status)
+		var hosts []control.Host
+		if err := h.MeshsecJSON(t.Context(), &hosts, "hosts"); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, host := range hosts {
+			text += fmt.Sprintf("  %s of version %s, %s plane", host.Name, host.Version, host.DataPlane)
+		}
+		if len(hosts) != 2 || hosts[0].Version == hosts[1].Version {
+			t.Errorf("%s knows%s", h.Name, text)
+		}
+		t.Logf("figure:%s", text)
 	}
 }

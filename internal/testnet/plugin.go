@@ -37,18 +37,13 @@ func (h *Host) InstallPlugin(ctx context.Context, settings ...string) error {
 	if err != nil {
 		return err
 	}
-	return h.InstallPluginFrom(ctx, filepath.Join(root, "build/plugin"), settings...)
-}
-
-// InstallPluginFrom is InstallPlugin with the plugin in another folder, such as a previous release.
-func (h *Host) InstallPluginFrom(ctx context.Context, dir string, settings ...string) error {
-	if _, err := h.Docker(ctx, "plugin", "create", Plugin, dir); err != nil {
+	if _, err := h.Docker(ctx, "plugin", "create", Plugin, filepath.Join(root, "build/plugin")); err != nil {
 		return err
 	}
 	if err := h.SetPlugin(ctx, oneMember(settings)...); err != nil {
 		return err
 	}
-	_, err := h.Docker(ctx, "plugin", "enable", Plugin)
+	_, err = h.Docker(ctx, "plugin", "enable", Plugin)
 	return err
 }
 
@@ -100,12 +95,22 @@ func (h *Host) startAgent(words []string, settings []string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	return h.startBinary(append(words, binary), settings)
+}
+
+// StartAgentFrom is StartAgent with another binary, such as that of a previous release.
+func (h *Host) StartAgentFrom(binary string, settings ...string) (*Process, error) {
+	return h.startBinary([]string{binary}, settings)
+}
+
+// startBinary starts the agent by the words, of which the last is the binary.
+func (h *Host) startBinary(words []string, settings []string) (*Process, error) {
 	settings = oneMember(settings)
 	env := make([]string, len(settings))
 	for i, s := range settings {
 		env[i] = "MESHSEC_" + s
 	}
-	words = append(words, binary, "agent", "--state", h.Data("meshsec"))
+	words = append(words, "agent", "--state", h.Data("meshsec"))
 	return h.Start("agent", env, words[0], words[1:]...)
 }
 
