@@ -32,7 +32,7 @@ func TestGatewayPriority(t *testing.T) {
 		t.Helper()
 		eventually(t, c.Name+" has its way out by "+by, func() error {
 			routes, err := c.Exec(ctx, "ip", "route")
-			if err == nil && !strings.Contains(routes, "default via "+by) {
+			if err == nil && !strings.Contains(routes, "default via "+by+" ") {
 				err = errors.New(routes)
 			}
 			if err == nil {
@@ -44,7 +44,6 @@ func TestGatewayPriority(t *testing.T) {
 			s.reach(t, c, peer.Addr)
 		}
 	}
-	const gwbridge = "172." // of docker_gwbridge, from Docker's own pools
 	run := func(name string, networks ...string) *testnet.Container {
 		t.Helper()
 		words := []string{"run", "-d", "--name", name}
@@ -59,7 +58,12 @@ func TestGatewayPriority(t *testing.T) {
 		}
 		return c
 	}
-	out(run("only-meshes", mesh+",gw-priority=-1", second+",gw-priority=100"), gwbridge)
+	only := run("only-meshes", mesh+",gw-priority=-1", second+",gw-priority=100")
+	gwbridge, err := h.Docker(ctx, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "docker_gwbridge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out(only, gwbridge)
 	c := run("with-bridges", mesh+",gw-priority=100", second, "low,gw-priority=1", "high,gw-priority=2")
 	out(c, "172.31.2.1")
 	docker(t, h, []string{"network", "disconnect", "high", c.Name})

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestCommand runs the script of the host's PATH against a docker that knows the plugin, and one that does not.
+// TestCommand runs the script of the host's PATH against a docker that knows the plugin, that does not answer, and that
+// knows it no more.
 func TestCommand(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: the script is for root only")
@@ -39,6 +40,10 @@ func TestCommand(t *testing.T) {
 	if err := writeCommand(p); err != nil {
 		t.Fatal(err)
 	}
+	here := strings.ReplaceAll(string(commandScript), "/run/meshsec", filepath.Dir(script))
+	if err := os.WriteFile(script, []byte(here), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if hint := commandHint(p); hint != "not in the PATH: "+installCommand {
 		t.Errorf("with a plugin: %s", hint)
 	}
@@ -47,6 +52,13 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	write(filepath.Join(dir, "bin/docker"), "exit 1")
+	out, err = exec.Command("sh", script, "status").CombinedOutput()
+	if string(out) != "ran status\n" || err == nil || err.Error() != "exit status 1" {
+		t.Errorf("while Docker does not answer: %v: %s", err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "root")); err != nil {
+		t.Fatal(err)
+	}
 	out, err = exec.Command("sh", script, "status").CombinedOutput()
 	if err == nil || err.Error() != "exit status 2" || !strings.Contains(string(out), "is it installed?") {
 		t.Errorf("without the plugin: %v: %s", err, out)

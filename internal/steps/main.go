@@ -4,7 +4,8 @@
 //	steps [-logs build/test] <LIST
 //
 // A line of the list is LANE NAME COMMAND…; the rest of the line is a shell command, which also
-// repeats the step by hand. Empty lines and lines that begin with # are ignored. A step's output is
+// repeats the step by hand. A line with a single "then" divides stages: the lanes below it begin when
+// all steps above it have passed. Empty lines and lines that begin with # are ignored. A step's output is
 // in NAME.log of the directory. When a step fails, its output is shown, the others are stopped with
 // everything they started, and the exit status is 1. SIGINT and SIGTERM stop all of them, too. At
 // the end there is a table of all steps, with the lines of their output that begin with "engine: "
@@ -52,17 +53,22 @@ func run(ctx context.Context, list io.Reader, logs string, out io.Writer) error 
 		return err
 	}
 	s := &schedule{logs: logs, out: out}
-	s.lanes(ctx, steps)
+	s.stages(ctx, steps)
 	return s.summary(steps)
 }
 
 // parse reads a list of steps.
 func parse(list io.Reader) ([]*step, error) {
 	var steps []*step
+	stage := 0
 	lines := bufio.NewScanner(list)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || line[0] == '#' {
+			continue
+		}
+		if line == "then" {
+			stage++
 			continue
 		}
 		lane, rest, _ := strings.Cut(line, " ")
@@ -76,7 +82,7 @@ func parse(list io.Reader) ([]*step, error) {
 		case slices.ContainsFunc(steps, func(s *step) bool { return s.name == name }):
 			return nil, fmt.Errorf("line %d: step %s is there already", n, name)
 		}
-		steps = append(steps, &step{lane: lane, name: name, command: command})
+		steps = append(steps, &step{stage: stage, lane: lane, name: name, command: command})
 	}
 	return steps, lines.Err()
 }

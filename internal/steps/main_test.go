@@ -63,6 +63,25 @@ a then    [ -e logs/meet-a.log ] && [ ! -e never ]`)
 	}
 }
 
+// A stage begins when the one before it has ended, and not at all after a failure.
+func TestStages(t *testing.T) {
+	out, err := steps(t, t.Context(), `
+a slow    sleep 0.2; touch done
+b quick   true
+then
+a second  [ -e done ]
+then
+c fails   false
+then
+a last    touch never`)
+	if err == nil || err.Error() != "1 of 5 steps failed" || !strings.Contains(out, "second ok") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat("never"); err == nil {
+		t.Error("a stage began after the failure")
+	}
+}
+
 // A failure is shown and stops all else, also what a step has left in the background.
 func TestFailure(t *testing.T) {
 	out, err := steps(t, t.Context(), `

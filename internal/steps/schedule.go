@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -20,11 +21,24 @@ type schedule struct {
 	out   io.Writer
 }
 
-// lanes runs the steps until all have passed, one has failed, or ctx ends.
-func (s *schedule) lanes(ctx context.Context, steps []*step) {
+// stages runs the steps until all have passed, one has failed, or ctx ends.
+func (s *schedule) stages(ctx context.Context, steps []*step) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s.began = time.Now()
+	for len(steps) > 0 && ctx.Err() == nil {
+		stage := steps[0].stage
+		next := slices.IndexFunc(steps, func(st *step) bool { return st.stage != stage })
+		if next < 0 {
+			next = len(steps)
+		}
+		s.lanes(ctx, stop, steps[:next])
+		steps = steps[next:]
+	}
+}
+
+// lanes runs the steps of a stage, and calls stop when one fails.
+func (s *schedule) lanes(ctx context.Context, stop func(), steps []*step) {
 	byLane := make(map[string][]*step)
 	for _, st := range steps {
 		byLane[st.lane] = append(byLane[st.lane], st)

@@ -16,6 +16,7 @@ const grace = 10 * time.Second
 
 // step is one command and its outcome.
 type step struct {
+	stage               int
 	lane, name, command string
 
 	result          string // ok, failed, stopped; empty: not begun

@@ -47,9 +47,7 @@ func (h *Host) config(ctx context.Context) (file string, flags []string, err err
 		if _, err := h.Run(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=1"); err != nil {
 			return "", nil, err
 		}
-		if h.cluster.o.Swarm {
-			content = `{"features": {"swarm-nftables": true}}`
-		}
+		content = `{"features": {"swarm-nftables": true}}` // without it dockerd refuses a Swarm
 	}
 	file = filepath.Join(h.space.dir, "daemon.json")
 	return file, flags, os.WriteFile(file, []byte(content+"\n"), 0o644)
