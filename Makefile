@@ -66,7 +66,7 @@ demo: hosts plugin ## three hosts on this machine: networks, containers, ping, a
 	. scripts/goenv; $(GO) build -o bin/demo ./internal/demo
 	MESHSEC_ENGINE="$(or $(ENGINE),20.10)" bin/demo
 
-check: hosts ## format, vet, lint and unit tests; no Docker, under two minutes
+check: hosts ## format, vet, lint and unit tests; no Docker
 	@scripts/check
 
 test: setup plugin engines ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
