@@ -52,7 +52,7 @@ func Patiently(ctx context.Context, do func() error) error {
 		if err == nil {
 			return nil
 		}
-		for _, late := range []string{"is not done within", "no answer in time", "not yet reached", "have not come yet"} {
+		for _, late := range []string{"is not done within", "no answer in time", "etcd not reached", "not yet reached", "have not come yet"} {
 			if strings.Contains(err.Error(), late) {
 				return err
 			}
