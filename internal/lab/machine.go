@@ -58,6 +58,7 @@ func (m *machine) run(ctx context.Context) (status int, err error) {
 	defer stop()
 	cmd := exec.CommandContext(ctx, m.line[0], m.line[1:]...)
 	owned(cmd)
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Setsid = false, true // for favor
 	cmd.Stderr = os.Stderr
 	if m.wire != nil {
 		cmd.ExtraFiles = []*os.File{m.wire}
@@ -70,6 +71,7 @@ func (m *machine) run(ctx context.Context) (status int, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
+	favor(cmd.Process.Pid)
 	finished := m.watch(io.TeeReader(output, console), func() {
 		m.results.Done()
 		go func() { m.results.Wait(); stop() }()
@@ -175,4 +177,11 @@ func owned(cmd *exec.Cmd) {
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
+
+// favor gives a session's first process a processor before the rest of this machine: guests have
+// programs with time limits of their own. A kernel may have no automatic groups (sched(7)), or this
+// process no right to; then the guest is only slower.
+func favor(pid int) {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte("-10"), 0)
 }
