@@ -144,7 +144,7 @@ func bare(t *testing.T, h *testnet.Host) {
 mount -t tmpfs mst-bin /usr/local/bin
 mkdir `+h.Dir()+`/base
 cd `+h.Dir()+`/base
-for name in sh bash cat chmod cp echo grep id install ln ls mkdir mv printf rm sleep stat test uname; do
+for name in sh bash cat chmod cp echo grep id install ln ls mkdir mv printf rm sleep stat test timeout uname; do
 	ln -s "$(command -v "$name" || echo "/usr/bin/$name")"
 done
 : >docker

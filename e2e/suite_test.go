@@ -24,7 +24,7 @@ const (
 	mesh = "mesh" // the Docker network that every host of the shared cluster has
 
 	// patience is for things that take a moment: a first handshake, a route's arrival, a repair.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// cleanup bounds what is taken down after a test.
 	cleanup = time.Minute
 )
