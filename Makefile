@@ -69,8 +69,8 @@ demo: hosts plugin ## three hosts on this machine: networks, containers, ping, a
 check: hosts ## format, vet, lint and unit tests; no Docker
 	@scripts/check
 
-test: setup plugin engines ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each)
-	@FUZZTIME=$(FUZZTIME) scripts/test
+test: setup plugin engines ## everything: check, race, end to end through real dockerds, laboratory, fuzzing (FUZZTIME each; KEEP_GOING=1: also after a failed step)
+	@FUZZTIME=$(FUZZTIME) KEEP_GOING=$(KEEP_GOING) scripts/test
 
 e2e: hosts plugin ## the end-to-end suite on one engine (ENGINE=20.10, 29 or 29-nftables, default 29; RUN=expression of test names)
 	@scripts/setup test

@@ -1,13 +1,13 @@
 // Command steps runs the steps of `make test`: those of a lane one after another, the lanes side by
 // side.
 //
-//	steps [-logs build/test] <LIST
+//	steps [-k] [-logs build/test] <LIST
 //
 // A line of the list is LANE NAME COMMAND…; the rest of the line is a shell command, which also
 // repeats the step by hand. A line with a single "then" divides stages: the lanes below it begin when
 // all steps above it have passed. Empty lines and lines that begin with # are ignored. A step's output is
 // in NAME.log of the directory. When a step fails, its output is shown, the others are stopped with
-// everything they started, and the exit status is 1. SIGINT and SIGTERM stop all of them, too. At
+// everything they started, and the exit status is 1; with -k they go on. SIGINT and SIGTERM stop all of them, too. At
 // the end there is a table of all steps, with the lines of their output that begin with "engine: "
 // below it.
 package main
@@ -29,6 +29,7 @@ import (
 
 func main() {
 	logs := flag.String("logs", "build/test", "`directory` of the steps' output")
+	keep := flag.Bool("k", false, "go on with the other steps when a step fails")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -37,22 +38,21 @@ func main() {
 		fmt.Fprintln(os.Stderr, "steps: stop with the parent:", err)
 		os.Exit(1)
 	}
-	if err := run(ctx, os.Stdin, *logs, os.Stdout); err != nil {
+	if err := run(ctx, os.Stdin, &schedule{logs: *logs, keep: *keep, out: os.Stdout}); err != nil {
 		fmt.Fprintln(os.Stderr, "steps:", err)
 		os.Exit(1)
 	}
 }
 
 // run runs the steps of a list and returns an error if not all of them passed.
-func run(ctx context.Context, list io.Reader, logs string, out io.Writer) error {
+func run(ctx context.Context, list io.Reader, s *schedule) error {
 	steps, err := parse(list)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(logs, 0o755); err != nil {
+	if err := os.MkdirAll(s.logs, 0o755); err != nil {
 		return err
 	}
-	s := &schedule{logs: logs, out: out}
 	s.stages(ctx, steps)
 	return s.summary(steps)
 }

@@ -37,7 +37,7 @@ func steps(t *testing.T, ctx context.Context, list string) (string, error) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	err := run(ctx, strings.NewReader(list), "logs", &out)
+	err := run(ctx, strings.NewReader(list), &schedule{logs: "logs", out: &out})
 	return out.String(), err
 }
 
@@ -125,7 +125,7 @@ func TestInterrupt(t *testing.T) {
 		stop()
 	}()
 	var out strings.Builder
-	err = run(ctx, strings.NewReader("a one (sleep 1000 & echo $! >pid; echo up >up; wait) & wait"), "logs", &out)
+	err = run(ctx, strings.NewReader("a one (sleep 1000 & echo $! >pid; echo up >up; wait) & wait"), &schedule{logs: "logs", out: &out})
 	if err == nil || err.Error() != "stopped" {
 		t.Errorf("error %v\n%s", err, out.String())
 	}
@@ -145,5 +145,21 @@ func gone(t *testing.T, file string) {
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is still there: %v", pid, err)
+	}
+}
+
+// With -k the steps after a failed one run, and the whole has failed all the same.
+func TestKeepGoing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var out strings.Builder
+	list := strings.NewReader("a first  false\na second true\nthen\na third  false")
+	err := run(t.Context(), list, &schedule{logs: "logs", keep: true, out: &out})
+	if err == nil || err.Error() != "2 of 3 steps failed" {
+		t.Errorf("error %v", err)
+	}
+	for _, want := range []string{"second ok", "third failed"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }

@@ -16,12 +16,13 @@ import (
 // schedule is one run of all steps.
 type schedule struct {
 	logs  string
+	keep  bool // go on when a step fails
 	began time.Time
 	mu    sync.Mutex // out
 	out   io.Writer
 }
 
-// stages runs the steps until all have passed, one has failed, or ctx ends.
+// stages runs the steps until all have run, one has failed (unless keep is set), or ctx ends.
 func (s *schedule) stages(ctx context.Context, steps []*step) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -37,7 +38,7 @@ func (s *schedule) stages(ctx context.Context, steps []*step) {
 	}
 }
 
-// lanes runs the steps of a stage, and calls stop when one fails.
+// lanes runs the steps of a stage, and calls stop when one fails, unless keep is set.
 func (s *schedule) lanes(ctx context.Context, stop func(), steps []*step) {
 	byLane := make(map[string][]*step)
 	for _, st := range steps {
@@ -55,7 +56,9 @@ func (s *schedule) lanes(ctx context.Context, stop func(), steps []*step) {
 				err := st.run(ctx, s.log(st))
 				st.result = outcome(ctx, err)
 				if st.result == "failed" {
-					stop()
+					if !s.keep {
+						stop()
+					}
 					s.show(st, err)
 				}
 				s.say("%s %s, %.0f s", st.name, st.result, st.took.Seconds())
