@@ -18,7 +18,7 @@ import (
 const (
 	self     = "0000000000000000"
 	far      = "0000000000000001"
-	patience = 10 * time.Second
+	patience = time.Minute
 )
 
 // me is on networks default and shop, other on shop only.

@@ -19,7 +19,7 @@ const (
 	testEnv    = "test"
 	hostA      = "aaaaaaaaaaaaaaaa"
 	hostB      = "bbbbbbbbbbbbbbbb"
-	patience   = 20 * time.Second // of a test before it gives up
+	patience   = time.Minute // of a test before it gives up
 	callBudget = 2 * time.Second  // what callers give a call
 )
 
