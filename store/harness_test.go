@@ -19,8 +19,8 @@ const (
 	testEnv    = "test"
 	hostA      = "aaaaaaaaaaaaaaaa"
 	hostB      = "bbbbbbbbbbbbbbbb"
-	patience   = time.Minute // of a test before it gives up
-	callBudget = 2 * time.Second  // what callers give a call
+	patience   = time.Minute     // of a test before it gives up
+	callBudget = 2 * time.Second // what callers give a call
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
