@@ -18,6 +18,7 @@ func TestCase11ParallelRequestsGetDistinctAddresses(t *testing.T) {
 	got := map[netip.Addr]string{}
 	var group sync.WaitGroup
 	for _, r := range hosts {
+		r.budget = 30 * time.Second // 40 blocks are claimed one after another
 		r.Wait("the network", func() bool { return r == hosts[0] || len(r.Store.Snapshot().Networks) == 1 })
 		id := r.network("10.50.0.0/24", "") // blocks of /30, so that they run out again and again
 		for range 60 {

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
@@ -42,7 +43,8 @@ type rig struct {
 	clock  *clock
 	busy   map[netip.Prefix]string // what the host's routes and nameservers overlap with
 
-	managed  bool // SCOPE=global
+	budget   time.Duration // of a call; 0: 2 s, as in the plugin
+	managed  bool          // SCOPE=global
 	starting func(context.Context, []store.Lease) (string, string)
 }
 
@@ -101,7 +103,7 @@ func (r *rig) address(id, addr string, options ...string) (netip.Prefix, error) 
 	if len(options) > 0 {
 		req.Options = map[string]string{options[0]: options[1]}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(r.budget, 2*time.Second))
 	defer cancel()
 	return r.ipam.RequestAddress(ctx, req)
 }
